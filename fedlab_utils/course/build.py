@@ -1,0 +1,256 @@
+"""Build the chapters: `python -m fedlab_utils.course.build` (see --help), or `make chapters`.
+
+From `chapters/src/NN_name.py` come the reader's notebook `chapters/NN_name.ipynb` and
+`chapters/solutions/NN_name.ipynb`, both executed. `chapters/build.json` remembers what each was
+built from, its seconds and its peak memory, so that only what changed is built again.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedlab_utils.course import notebook as nb
+from fedlab_utils.course import outputs, readme, results
+from fedlab_utils.course.execute import ChapterFailed, Execution, execute
+from fedlab_utils.course.links import Repository, repository
+from fedlab_utils.course.state import State
+
+
+class Course:
+    """The chapters of a checkout: where their files are and whether they are up to date."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.chapters = self.root / "chapters"
+        self.solutions = self.chapters / "solutions"
+        self.results = self.chapters / "results"
+        self.figures = self.chapters / "figures"
+        self.repository: Repository = repository(self.root)
+        self.state = State(self.root)
+
+    def names(self, wanted: list[str]) -> list[str]:
+        """Return the chapters that `wanted` names (by number or name), or all of them.
+
+        Raises ValueError for a chapter that has no source.
+        """
+        known = sorted(path.stem for path in (self.chapters / "src").glob("[0-9][0-9]_*.py"))
+        if not wanted:
+            return known
+        chosen = []
+        for text in wanted:
+            stem = Path(text).stem
+            key = stem.zfill(2) if stem.isdigit() else stem
+            found = [name for name in known if name == key or name.startswith(f"{key}_")]
+            if not found:
+                raise ValueError(f"no chapter {text!r}; there are {', '.join(known) or 'none'}")
+            chosen += found
+        return chosen
+
+    def source(self, name: str) -> Path:
+        return self.chapters / "src" / f"{name}.py"
+
+    def derived(self, name: str, *, solution: bool) -> Path:
+        return (self.solutions if solution else self.chapters) / f"{name}.ipynb"
+
+    def expected(self, name: str, *, solution: bool) -> Any:
+        """Return the notebook as the source and build.json have it, without outputs."""
+        derived = nb.derive(self.source(name), self.repository, solution=solution)
+        nb.fill(derived, self.values(name, derived))
+        return derived
+
+    def values(self, name: str, derived: Any) -> dict[str, str]:
+        """Return the texts of the placeholders; measured ones only after a first build."""
+        values = {
+            "badges": self.repository.badges(f"chapters/{name}.ipynb"),
+            "minutes_read": f"{nb.minutes_to_read(derived)} min",
+        }
+        if (measured := self.state.measured(name)) is not None:
+            values["minutes_run"] = readme.run_time(measured[0])
+            values["memory"] = readme.memory(measured[1])
+        return values
+
+    def problems(self, name: str) -> list[str]:
+        """Say in which ways a chapter's notebooks differ from its source; [] if they agree."""
+        import nbformat
+
+        found = []
+        for solution in (False, True):
+            path = self.derived(name, solution=solution)
+            label = path.relative_to(self.root)
+            if not path.exists():
+                found.append(f"{label} is missing")
+            elif not nb.same_cells(
+                nbformat.read(path, as_version=4), self.expected(name, solution=solution)
+            ):
+                found.append(f"{label} differs from its source")
+        return found
+
+    def stale(self, name: str) -> bool:
+        """Tell whether a chapter must be built: its cells or the code it used have changed."""
+        return bool(self.state.changed(name) or self.problems(name))
+
+    def readme_text(self) -> str:
+        """Return README.md with its blocks as build.json and the results have them."""
+        lines = []
+        for name in self.names([]):
+            measured = self.state.measured(name)
+            if measured is None:
+                continue
+            derived = nb.derive(self.source(name), self.repository, solution=False)
+            read = nb.minutes_to_read(derived)
+            head = (nb.title(derived), nb.question(derived))
+            lines.append(readme.Line(name, *head, read, *measured))
+        blocks = readme.blocks(lines, self.results, self.repository)
+        text = (self.root / "README.md").read_text(encoding="utf-8")
+        return readme.rewrite(text, blocks)
+
+
+def build(course: Course, name: str) -> Execution:
+    """Build one chapter: execute both notebooks, then write everything at once.
+
+    Raises ChapterFailed or ValueError; the files of the last good build then stay as they were.
+    """
+    import nbformat
+
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        done: dict[bool, Execution] = {}
+        for solution in (False, True):
+            derived = nb.derive(course.source(name), course.repository, solution=solution)
+            target = course.derived(name, solution=solution)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            label = f"{name} (solution)" if solution else name
+            # Only the reader's notebook leaves results and figures behind.
+            keep = scratch / ("solution" if solution else "reader")
+            done[solution] = _run(derived, label, target.parent, keep)
+        reader = done[False]
+        files = [Path(path) for path in reader.modules]
+        course.state.record(name, files, reader.seconds, reader.memory_mb)
+        texts = {}
+        for solution, execution in done.items():
+            executed = execution.notebook
+            outputs.clean(executed, course.root)
+            nb.fill(executed, course.values(name, executed))
+            text = nbformat.writes(executed)
+            if complaints := outputs.too_big(executed, text):
+                raise ValueError(f"{name}: " + "; ".join(complaints))
+            texts[course.derived(name, solution=solution)] = text.rstrip("\n") + "\n"
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+        for old in course.results.glob(f"{name[:2]}-*.json"):
+            old.unlink()
+        _copy(scratch / "reader" / "results", course.results)
+        _copy(scratch / "reader" / "figures", course.figures)
+    course.state.save()
+    return reader
+
+
+def _run(notebook: Any, label: str, folder: Path, keep: Path) -> Execution:
+    from tqdm import tqdm
+
+    environment = {
+        "FEDLAB_RESULTS": str(keep / "results"),
+        "FEDLAB_FIGURES": str(keep / "figures"),
+    }
+    total = len(notebook.cells)
+    with tqdm(total=total, desc=label, unit="cell", leave=False, disable=None) as bar:
+        return execute(notebook, label, folder, environment=environment, progress=bar.update)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def run(course: Course, names: list[str]) -> int:
+    """Execute the readers' notebooks as they are, without changing a file, and print the tables."""
+    import nbformat
+
+    rows: list[list[Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def one(name: str) -> str:
+            path = course.derived(name, solution=False)
+            if not path.exists():
+                raise ValueError(f"{path.name} is missing: run `make chapters`")
+            execution = _run(nbformat.read(path, as_version=4), name, path.parent, Path(folder))
+            rows.append([name, f"{execution.seconds:.1f}", round(execution.memory_mb)])
+            return _measure(execution)
+
+        failed = _each(names, one)
+        for record in results.load_results(Path(folder) / "results"):
+            print("\n" + results.results_table(record))
+    print("\n" + results.markdown_table(["Chapter", "Seconds", "Peak memory [MB]"], rows))
+    return failed
+
+
+def _measure(execution: Execution) -> str:
+    return f"{execution.seconds:.1f} s, {execution.memory_mb:.0f} MB"
+
+
+def _each(names: list[str], work: Callable[[str], str]) -> int:
+    """Do the work for each chapter; a failing one is reported and the others go on."""
+    failures = []
+    for name in names:
+        begin = time.perf_counter()
+        try:
+            print(f"{name}: {work(name)}", flush=True)
+        except (ChapterFailed, ValueError) as error:
+            failures.append(f"{error}")
+            seconds = time.perf_counter() - begin
+            print(f"{name}: FAILED after {seconds:.1f} s\n{error}", file=sys.stderr, flush=True)
+    if failures:
+        print(f"{len(failures)} of {len(names)} chapters failed", file=sys.stderr)
+    return len(failures)
+
+
+def _build_all(course: Course, names: list[str], *, force: bool) -> int:
+    def one(name: str) -> str:
+        if not force and not course.stale(name):
+            return "up to date"
+        return _measure(build(course, name))
+
+    failed = _each(names, one)
+    (course.root / "README.md").write_text(course.readme_text(), encoding="utf-8")
+    return failed
+
+
+def _check(course: Course, names: list[str]) -> int:
+    problems = [problem for name in names for problem in course.problems(name)]
+    for problem in problems:
+        print(f"{problem}: run `make chapters`", file=sys.stderr)
+    return len(problems)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build, check or run chapters; return 0 if all went well, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m fedlab_utils.course.build")
+    parser.add_argument("chapters", nargs="*", help="numbers or names (default: all)")
+    parser.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: .)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--force", action="store_true", help="build even what is up to date")
+    what.add_argument("--check", action="store_true", help="only compare with the sources")
+    what.add_argument("--run", action="store_true", help="execute the notebooks, change nothing")
+    options = parser.parse_args(arguments)
+    try:
+        course = Course(options.root)
+        names = course.names(options.chapters)
+        if options.check:
+            failed = _check(course, names)
+        elif options.run:
+            failed = run(course, names)
+        else:
+            failed = _build_all(course, names, force=options.force)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The exercises of the chapters, one module `chapterNN` each, imported when first checked."""

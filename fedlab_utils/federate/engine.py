@@ -1,0 +1,244 @@
+"""Local training of many clients: stacked, and the plain loop it must agree with.
+
+Taught in chapter 03. Both return the update matrix [K, P] (a client's weights minus the global
+ones) and each client's mean training loss in this round [K].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from fedlab_utils.federate.order import batch_order
+from fedlab_utils.federate.solvers import SGD
+from fedlab_utils.models.dense import DenseAutoencoder
+from fedlab_utils.models.flat import flatten, unflatten
+from fedlab_utils.models.stacked import LANES, StackedDense, StackedModel, StackedModule
+
+# About what a core's caches hold: larger chunks wait for memory, smaller ones for Python.
+_CHUNK_BYTES = 4 << 20
+
+
+def _width(size: int, batch_size: int | None) -> int:
+    """Rows a step is padded to; depends on the client alone, so chunking cannot change bits."""
+    rows = size if batch_size is None else min(size, batch_size)
+    if batch_size is None or rows < batch_size:
+        rows = 1 << (rows - 1).bit_length()  # few widths, so that many clients share one
+    return -(-rows // LANES) * LANES
+
+
+class RowStore:
+    """All clients' training rows in one tensor, so a batch of every client is one gather."""
+
+    def __init__(self, parts: Sequence[np.ndarray], model: nn.Module):
+        self.sizes = np.array([len(p) for p in parts], dtype=np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self.dense = isinstance(model, DenseAutoencoder)
+        shape = parts[0].shape[1:]
+        # The dense path wants a column of ones, see StackedDense.
+        width = (shape[0] + 1,) if self.dense else shape
+        rows = np.empty((int(self.sizes.sum()), *width), dtype=np.float32)
+        for start, part in zip(self.offsets, parts, strict=True):
+            target = rows[start : start + len(part)]
+            if self.dense:
+                target[:, :-1] = part
+                target[:, -1] = 1
+            else:
+                target[...] = part
+        self.rows = torch.from_numpy(rows)
+
+    def of(self, client: int) -> torch.Tensor:
+        """The training rows [n, ...] of one client."""
+        start = self.offsets[client]
+        rows = self.rows[start : start + self.sizes[client]]
+        return rows[:, :-1] if self.dense else rows
+
+    def floats_per_row(self) -> int:
+        """Numbers a row takes."""
+        return self.rows[0].numel()
+
+
+def train_stacked(
+    model: nn.Module,
+    weights: torch.Tensor,
+    store: RowStore,
+    clients: np.ndarray,
+    local: SGD,
+    seed: int,
+    round_: int,
+    chunk: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Train the chosen clients side by side, `chunk` at a time.
+
+    Args:
+        weights: [P] global weights.
+        clients: [K] numbers of the clients that take part.
+        chunk: clients trained at once; None picks what fits the cache. It changes the speed,
+            never a bit of the result.
+
+    Returns:
+        updates [K, P] and losses [K], in the order of `clients`.
+    """
+    sizes = store.sizes[clients]
+    updates = torch.empty(len(clients), weights.numel())
+    losses = torch.empty(len(clients))
+
+    def work(chosen: np.ndarray, width: int) -> None:
+        updates[chosen], losses[chosen] = _train_chunk(
+            model, weights, store, clients[chosen], local, seed, round_, width
+        )
+
+    workers = torch.get_num_threads()
+    jobs = []
+    widths = np.array([_width(int(n), local.batch_size) for n in sizes])
+    for width in np.unique(widths):
+        group = np.flatnonzero(widths == width)
+        # Most steps first: those that have finished are then at the end and can be cut off.
+        group = group[np.argsort(-sizes[group], kind="stable")]
+        per_client = 4 * (3 * weights.numel() + 6 * int(width) * store.floats_per_row())
+        most = chunk or int(np.clip(_CHUNK_BYTES // per_client, 8, 256))
+        # Two threads with half each beat one thread with all, unless a half is too small.
+        pieces = max(-(-len(group) // most), min(workers, len(group) // 24))
+        jobs += [(part, int(width)) for part in np.array_split(group, max(pieces, 1))]
+    with _one_thread_each(workers if len(jobs) > 1 else 1) as pool:
+        for done in [pool.submit(work, *job) for job in jobs]:
+            done.result()
+    return updates, losses
+
+
+@contextmanager
+def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Workers whose torch operations stay on one thread.
+
+    A product this small is not worth sharing out, and torch chooses how to share by the number
+    of matrices, which would let the chunk size show in the last bits.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
+
+
+def _schedule(
+    seed: int,
+    round_: int,
+    clients: np.ndarray,
+    sizes: np.ndarray,
+    batch_size: int,
+    epochs: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each step's row numbers [k, batch_size] and how many of them count [k].
+
+    `sizes` must fall: the clients still at work are then the first k. A client begins its next
+    epoch as soon as it has finished one; it does not wait for larger clients.
+    """
+    steps = -(-sizes // batch_size)
+    order = np.empty((len(clients), int(steps[0]) * batch_size), dtype=np.int64)
+    columns = np.arange(batch_size)
+    for s in range(int(steps[0]) * epochs):
+        k = int((steps * epochs > s).sum())
+        batch = s % steps[:k]
+        fresh = np.flatnonzero(batch == 0)
+        if len(fresh):
+            order[fresh] = batch_order(
+                seed, round_, clients[fresh], s // steps[fresh], order.shape[1], sizes[fresh]
+            )
+        if (batch == batch[0]).all():
+            rows = order[:k, batch[0] * batch_size : (batch[0] + 1) * batch_size]
+        else:
+            rows = np.take_along_axis(order[:k], batch[:, None] * batch_size + columns, axis=1)
+        yield rows, np.minimum(sizes[:k] - batch * batch_size, batch_size)
+
+
+def _train_chunk(
+    model: nn.Module,
+    weights: torch.Tensor,
+    store: RowStore,
+    clients: np.ndarray,
+    local: SGD,
+    seed: int,
+    round_: int,
+    width: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Train clients of one batch width, largest first, until the last has finished."""
+    sizes = store.sizes[clients]
+    offsets = store.offsets[clients][:, None]
+    stacked: StackedModel
+    if isinstance(model, DenseAutoencoder):
+        stacked = StackedDense(model, weights, len(clients), width)
+    else:
+        stacked = StackedModule(model, weights, len(clients))
+    trained = torch.empty(len(clients), weights.numel())
+    loss_sum = torch.zeros(len(clients))
+    batch_size = min(local.batch_size or width, width)
+    full = torch.zeros(len(clients), width)
+    full[:, :batch_size] = 1 / batch_size
+    x_shape = store.rows.shape[1:]
+    padded = np.zeros((len(clients), width), dtype=np.int64)
+    velocity: torch.Tensor | None = None
+    active = len(clients)
+    with torch.no_grad():
+        for rows, counts in _schedule(seed, round_, clients, sizes, batch_size, local.epochs):
+            k = len(rows)
+            if k < active:
+                trained[k:active] = stacked.matrix()[k:]
+                velocity = None if velocity is None else stacked.keep(velocity, k)
+                stacked.shrink(k)
+                active = k
+            padded[:k, :batch_size] = rows
+            index = torch.from_numpy((padded[:k] + offsets[:k]).reshape(-1))
+            x = store.rows.index_select(0, index).view(k, width, *x_shape)
+            if (counts == batch_size).all():
+                loss_sum[:k].add_(stacked.differentiate(x, full[:k]), alpha=batch_size)
+            else:
+                used = (np.arange(width) < counts[:, None]) / counts[:, None]
+                loss = stacked.differentiate(x, torch.from_numpy(used.astype(np.float32)))
+                loss_sum[:k] += loss * torch.from_numpy(counts).float()
+            velocity = local.step(stacked.weights, stacked.gradients, velocity)
+        trained[:active] = stacked.matrix()
+    return trained - weights, loss_sum / torch.from_numpy(sizes * local.epochs).float()
+
+
+def train_loop(
+    model: nn.Module,
+    weights: torch.Tensor,
+    store: RowStore,
+    clients: np.ndarray,
+    local: SGD,
+    seed: int,
+    round_: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as `train_stacked`, one client after the other with autograd and torch.optim.
+
+    The readable reference: what a client does when it is alone on its own machine.
+    """
+    updates, losses = [], []
+    for client in clients:
+        rows = store.of(client)
+        own = unflatten(weights, model)
+        optimiser = torch.optim.SGD(own.parameters(), lr=local.lr, momentum=local.momentum)
+        loss_sum = 0.0
+        for epoch in range(local.epochs):
+            size = len(rows)
+            order = batch_order(
+                seed, round_, np.array([client]), np.array([epoch]), size, np.array([size])
+            )
+            for batch in torch.from_numpy(order[0]).split(local.batch_size or size):
+                x = rows[batch]
+                optimiser.zero_grad()
+                loss = mse_loss(own(x), x)
+                loss.backward()
+                optimiser.step()
+                loss_sum += loss.item() * len(batch)
+        updates.append(flatten(own) - weights)
+        losses.append(loss_sum / (len(rows) * local.epochs))
+    return torch.stack(updates), torch.tensor(losses)

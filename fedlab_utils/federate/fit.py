@@ -1,0 +1,191 @@
+"""The round loop. Taught in chapter 03."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedlab_utils.data.federation import Federation
+from fedlab_utils.errors import DivergedError, FedlabError
+from fedlab_utils.federate import checkpoint as checkpoints
+from fedlab_utils.federate.aggregators import Aggregator, Mean
+from fedlab_utils.federate.engine import RowStore, train_loop, train_stacked
+from fedlab_utils.federate.history import History, Round
+from fedlab_utils.federate.servers import ServerOptimizer, ServerSGD
+from fedlab_utils.federate.solvers import SGD
+from fedlab_utils.models.dense import DenseAutoencoder
+from fedlab_utils.models.flat import flatten, unflatten
+
+ENGINES = {"stacked": train_stacked, "loop": train_loop}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `fit` returns: the trained `model` (a new one) and the `history` of the rounds."""
+
+    model: nn.Module
+    history: History
+
+
+def fit(
+    model: nn.Module,
+    federation: Federation,
+    *,
+    rounds: int,
+    local: SGD | None = None,
+    aggregator: Aggregator | None = None,
+    server: ServerOptimizer | None = None,
+    clients_per_round: int | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    engine: Literal["stacked", "loop"] = "stacked",
+    progress: bool = True,
+) -> Run:
+    """Train one model on data that stays with its clients.
+
+    Each round: choose clients, send them the weights, let each train on its own rows, combine
+    their updates, move the global weights. The unseen client takes no part.
+
+    Args:
+        model: start; it is not changed.
+        federation: the clients.
+        rounds: how many rounds in all, those in the checkpoint included.
+        local: what a client does; default `SGD()`.
+        aggregator: how updates are combined; default `Mean()`, weighted by training rows.
+        server: how the global weights move; default `ServerSGD()`, which adds the update.
+        clients_per_round: how many clients, drawn anew each round; None means all.
+        seed: fixes sampling and shuffling. Same seed, same bits.
+        checkpoint: a file written after each round. If it exists the run goes on from there,
+            to the same bits as a run without a break.
+        engine: "stacked" trains the clients as one batched computation, "loop" one after the
+            other; the weights agree.
+        progress: show a progress bar.
+
+    Raises:
+        FedlabError: settings that make no sense, or a model that does not fit the data.
+        DivergedError: a client's weights are not finite; names client and round. The last
+            good round is in the checkpoint, if there is one.
+        CheckpointError: the checkpoint is damaged or belongs to another run.
+
+    Source: McMahan et al. 2017, arXiv:1602.05629. Taught in chapter 03.
+    """
+    local, aggregator, server = local or SGD(), aggregator or Mean(), server or ServerSGD()
+    _check(model, federation, rounds, clients_per_round, engine)
+    weights = flatten(model)
+    state, history = server.start(weights), History()
+    path = None if checkpoint is None else Path(checkpoint)
+    mark = ""
+    if path is not None:
+        settings = (local, aggregator, server, clients_per_round, seed, engine)
+        mark = checkpoints.fingerprint(model, federation, settings)
+        if path.exists():
+            weights, state, history = checkpoints.load(path, mark)
+            if len(history) > rounds:
+                raise FedlabError(
+                    f"checkpoint {path} already holds {len(history)} rounds, you ask for {rounds}."
+                )
+    store = RowStore([c.x_train for c in federation], model)
+    names = federation.names
+    for round_ in _bar(range(len(history), rounds), progress):
+        began = time.perf_counter()
+        clients = choose_clients(len(federation), clients_per_round, seed, round_)
+        updates, losses = ENGINES[engine](model, weights, store, clients, local, seed, round_)
+        finite = updates.isfinite().all(dim=1) & losses.isfinite()
+        if not bool(finite.all()):
+            raise _diverged([names[clients[i]] for i in np.flatnonzero(~finite)], round_, local)
+        rows = torch.from_numpy(store.sizes[clients]).float()
+        weights, state = server.step(weights, aggregator.aggregate(updates, rows), state)
+        size = 4 * weights.numel() * len(clients)
+        history.rounds.append(
+            Round(
+                round=round_ + 1,
+                clients=tuple(names[i] for i in clients),
+                loss=float((losses.double() * rows).sum() / rows.double().sum()),
+                bytes_up=size,
+                bytes_down=size,
+                seconds=time.perf_counter() - began,
+            )
+        )
+        if path is not None:
+            checkpoints.save(path, weights, state, history, mark)
+    return Run(unflatten(weights, model), history)
+
+
+def fit_local(
+    model: nn.Module,
+    federation: Federation,
+    *,
+    rounds: int,
+    local: SGD | None = None,
+    seed: int = 0,
+) -> dict[str, nn.Module]:
+    """What each client gets alone: one model per client, from the same start, never averaged.
+
+    The budget is that of `fit`: rounds x local.epochs passes over the client's own rows.
+    Returns {client name: model}. Raises as `fit`. Taught in chapter 02.
+    """
+    local = local or SGD()
+    _check(model, federation, rounds, None, "stacked")
+    whole = replace(local, epochs=rounds * local.epochs)
+    store = RowStore([c.x_train for c in federation], model)
+    clients = np.arange(len(federation))
+    weights = flatten(model)
+    updates, losses = train_stacked(model, weights, store, clients, whole, seed, 0)
+    finite = updates.isfinite().all(dim=1) & losses.isfinite()
+    if not bool(finite.all()):
+        raise _diverged([federation.names[i] for i in np.flatnonzero(~finite)], 0, local)
+    return {
+        name: unflatten(weights + update, model)
+        for name, update in zip(federation.names, updates, strict=True)
+    }
+
+
+def choose_clients(total: int, per_round: int | None, seed: int, round_: int) -> np.ndarray:
+    """Numbers of the clients that take part in a round, in order; drawn without replacement."""
+    if per_round is None or per_round == total:
+        return np.arange(total)
+    rng = np.random.default_rng([seed, 0xC11E, round_])
+    return np.sort(rng.choice(total, size=per_round, replace=False))
+
+
+def _check(
+    model: nn.Module, federation: Federation, rounds: int, per_round: int | None, engine: str
+) -> None:
+    if rounds < 0 or int(rounds) != rounds:
+        raise FedlabError(f"rounds={rounds} must be a whole number and not negative.")
+    if per_round is not None and not 1 <= per_round <= len(federation):
+        raise FedlabError(
+            f"clients_per_round={per_round}: the federation has {len(federation)} clients to choose "
+            f"from; give 1 to {len(federation)}, or None for all."
+        )
+    if engine not in ENGINES:
+        raise FedlabError(f"engine={engine!r}: choose one of {', '.join(ENGINES)}.")
+    if isinstance(model, DenseAutoencoder) and model.widths[0] != federation.n_features:
+        raise FedlabError(
+            f"the model takes {model.widths[0]} features, the federation {federation.name!r} has "
+            f"{federation.n_features}. Make it with dense_autoencoder(federation.n_features)."
+        )
+
+
+def _diverged(names: list[str], round_: int, local: SGD) -> DivergedError:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return DivergedError(
+        f"round {round_ + 1}: the weights of {shown} are not finite any more (local lr={local.lr}). "
+        f"Use a smaller lr, and look at this client's data: a feature on another scale than the "
+        f"other clients' is the usual reason. Nothing of this round was used."
+    )
+
+
+def _bar(rounds: range, progress: bool):
+    if not progress:
+        return rounds
+    from tqdm.auto import tqdm
+
+    # Silent for two seconds: a run that is over by then needs no bar.
+    return tqdm(rounds, desc="rounds", unit="round", delay=2)

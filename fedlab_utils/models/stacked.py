@@ -1,0 +1,219 @@
+"""Many clients' models trained as one batched computation. Taught in chapter 03.
+
+A Python loop over clients spends its time on starting small operations. Here the parameters of
+K clients lie on a leading axis, so that one batched matrix product does the work of K products.
+The arithmetic of each client is that of the loop; only the bookkeeping is shared.
+
+Both classes keep the K models' weights and gradients as one flat buffer each (`weights`,
+`gradients`, same layout), so that a local solver is a line of elementwise arithmetic.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from fedlab_utils.models.dense import DenseAutoencoder
+
+
+# torch computes the last elements of an array, those that do not fill its vector registers, by
+# other instructions, which may round differently. Lengths that are a multiple of this leave no
+# such rest, so a client's bits do not depend on where in a buffer it lies.
+LANES = 16
+
+
+class StackedModel(Protocol):
+    """K models of one architecture, trained side by side."""
+
+    weights: torch.Tensor
+    gradients: torch.Tensor
+
+    def differentiate(self, x: torch.Tensor, row_weight: torch.Tensor) -> torch.Tensor:
+        """Fill `gradients`; return each client's loss [K].
+
+        Args:
+            x: [K, B, ...] one batch of each client.
+            row_weight: [K, B] weight of each row's mean squared error; 0 marks padding.
+        """
+        ...
+
+    def keep(self, buffer: torch.Tensor, k: int) -> torch.Tensor:
+        """The part of a buffer that belongs to the first k clients, as a new buffer."""
+        ...
+
+    def shrink(self, k: int) -> None:
+        """Go on with the first k clients only."""
+        ...
+
+    def matrix(self) -> torch.Tensor:
+        """The weights as [K, P], parameters in the order of `flatten`."""
+        ...
+
+
+def _padded(blocks: list[torch.Tensor]) -> torch.Tensor:
+    """One buffer of all blocks, its length a multiple of `LANES`."""
+    spare = -sum(b.numel() for b in blocks) % LANES
+    return torch.cat([*blocks, torch.zeros(spare)])
+
+
+class StackedDense:
+    """K dense autoencoders; gradients by hand, activations stored features first.
+
+    The bias is the last column of each layer's weight and the activations end with a row of
+    ones, so a layer is a single product. The buffers hold one block [K, out, in + 1] per layer.
+    `batch`, the rows per client and step, must be a multiple of LANES.
+    """
+
+    def __init__(self, model: DenseAutoencoder, start: torch.Tensor, clients: int, batch: int):
+        widths = model.widths + model.widths[-2::-1]
+        self.shapes = list(zip(widths[1:], widths[:-1], strict=True))
+        code = len(model.widths) - 1
+        last = len(self.shapes) - 1
+        # The code and the output are linear.
+        self.active = [i + 1 != code and i != last for i in range(len(self.shapes))]
+        self.relu = model.activation == "relu"
+        self.clients = clients
+        blocks, position = [], 0
+        for n_out, n_in in self.shapes:
+            size = n_out * n_in
+            weight = start[position : position + size].view(n_out, n_in)
+            bias = start[position + size : position + size + n_out].view(n_out, 1)
+            position += size + n_out
+            block = torch.cat([weight, bias], dim=1)
+            blocks.append(block.expand(clients, *block.shape).reshape(-1))
+        self.weights = _padded(blocks)
+        self.gradients = torch.empty_like(self.weights)
+        self._full_h = [torch.ones(clients, n + 1, batch) for n, _ in self.shapes[:-1]]
+        self._full_z = [torch.empty(clients, n, batch) for n, _ in self.shapes[:-1]]
+        self._full_d = [torch.empty(clients, n, batch) for n, _ in self.shapes[:-1]]
+        self._full_out = torch.empty(clients, batch, self.shapes[-1][0])
+        self._full_error = torch.empty_like(self._full_out)
+        self._bind()
+
+    def _blocks(self, buffer: torch.Tensor, clients: int) -> list[torch.Tensor]:
+        views, position = [], 0
+        for n_out, n_in in self.shapes:
+            size = clients * n_out * (n_in + 1)
+            views.append(buffer[position : position + size].view(clients, n_out, n_in + 1))
+            position += size
+        return views
+
+    def _bind(self) -> None:
+        """Views are made once per set of clients: making them costs as much as a small product."""
+        k = self.clients
+        self._w = self._blocks(self.weights, k)
+        self._g = self._blocks(self.gradients, k)
+        self._w_back = [w[:, :, :-1].transpose(1, 2) for w in self._w]
+        self._w_last = self._w[-1].transpose(1, 2)
+        self._h = [h[:k] for h in self._full_h]
+        self._h_inner = [h[:, :-1] for h in self._h]
+        self._h_rows = [h.transpose(1, 2) for h in self._h]
+        self._z = [z[:k] for z in self._full_z]
+        self._d = [d[:k] for d in self._full_d]
+        self._out = self._full_out[:k]
+        self._out_t = self._out.transpose(1, 2)
+        self._error = self._full_error[:k]
+
+    def differentiate(self, x: torch.Tensor, row_weight: torch.Tensor) -> torch.Tensor:
+        """See StackedModel. `x` is [K, B, d + 1]; its last column holds ones."""
+        last = len(self.shapes) - 1
+        below = x.transpose(1, 2)
+        for layer in range(last):
+            z = self._z[layer]
+            torch.bmm(self._w[layer], below, out=z)
+            if not self.active[layer]:
+                self._h_inner[layer].copy_(z)
+            elif self.relu:
+                torch.clamp(z, min=0, out=self._h_inner[layer])
+            else:
+                torch.tanh(z, out=self._h_inner[layer])
+            below = self._h[layer]
+        out = self._out
+        torch.bmm(self._h_rows[-1], self._w_last, out=out)
+        out.sub_(x[:, :, :-1])
+        # loss = sum_rows weight * mean((out - x)^2); its gradient is 2 weight (out - x) / d.
+        scale = row_weight.unsqueeze(2)
+        error = self._error
+        torch.mul(out, scale, out=error)
+        loss = torch.mul(out, error, out=out).view(len(out), -1).sum(1).div_(out.shape[2])
+        torch.mul(error, 2.0 / out.shape[2], out=out)
+        delta = self._out_t
+        for layer in range(last, 0, -1):
+            torch.bmm(delta, self._h_rows[layer - 1], out=self._g[layer])
+            d = self._d[layer - 1]
+            torch.bmm(self._w_back[layer], delta, out=d)
+            if self.active[layer - 1]:
+                h = self._h_inner[layer - 1]
+                if self.relu:
+                    d.mul_(h > 0)
+                else:
+                    torch.ops.aten.tanh_backward.grad_input(d, h, grad_input=d)
+            delta = d
+        torch.bmm(delta, x, out=self._g[0])
+        return loss
+
+    def keep(self, buffer: torch.Tensor, k: int) -> torch.Tensor:
+        """See StackedModel."""
+        return _padded([b[:k].reshape(-1) for b in self._blocks(buffer, self.clients)])
+
+    def shrink(self, k: int) -> None:
+        """See StackedModel."""
+        self.weights = self.keep(self.weights, k)
+        self.gradients = torch.empty_like(self.weights)
+        self.clients = k
+        self._bind()
+
+    def matrix(self) -> torch.Tensor:
+        """See StackedModel."""
+        parts = []
+        for w in self._w:
+            parts += [w[:, :, :-1].reshape(self.clients, -1), w[:, :, -1]]
+        return torch.cat(parts, dim=1)
+
+
+class StackedModule:
+    """K copies of any `nn.Module` autoencoder, by `functional_call` under `vmap(grad)`.
+
+    The module must be a pure function of its parameters and input (no dropout, no batch
+    statistics) and return what it was given, reconstructed.
+    """
+
+    def __init__(self, model: nn.Module, start: torch.Tensor, clients: int):
+        self.weights = start.expand(clients, -1).clone()
+        self.gradients = torch.empty_like(self.weights)
+        # functional_call swaps the module's parameters while it runs: chunks that are trained on
+        # different threads must not share one module.
+        model = copy.deepcopy(model)
+        named = list(model.named_parameters())
+        buffers = dict(model.named_buffers())
+
+        def loss(flat: torch.Tensor, x: torch.Tensor, row_weight: torch.Tensor) -> torch.Tensor:
+            values, position = dict(buffers), 0
+            for name, p in named:
+                values[name] = flat[position : position + p.numel()].view(p.shape)
+                position += p.numel()
+            error = functional_call(model, values, (x,)) - x
+            return (error.square().flatten(1).mean(1) * row_weight).sum()
+
+        self._gradient = vmap(grad_and_value(loss))
+
+    def differentiate(self, x: torch.Tensor, row_weight: torch.Tensor) -> torch.Tensor:
+        """See StackedModel. `x` is [K, B, ...]."""
+        self.gradients, loss = self._gradient(self.weights, x, row_weight)
+        return loss
+
+    def keep(self, buffer: torch.Tensor, k: int) -> torch.Tensor:
+        """See StackedModel."""
+        return buffer[:k].clone()
+
+    def shrink(self, k: int) -> None:
+        """See StackedModel."""
+        self.weights = self.keep(self.weights, k)
+
+    def matrix(self) -> torch.Tensor:
+        """See StackedModel."""
+        return self.weights

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedlab_utils.data.federation import Client, Federation
     from fedlab_utils.data.partition import IID, ByKey, Dirichlet, Quantity
     from fedlab_utils.data.registry import datasets, load
-    from fedlab_utils.data.table import Table, federate
+    from fedlab_utils.data.table import Table, make_federation
     from fedlab_utils.detect import evaluate, federated_threshold, local_threshold, summarise
     from fedlab_utils.detect.scores import reconstruction_error
     from fedlab_utils.federate import SGD, Mean, ServerSGD, fit, fit_local
@@ -38,7 +38,7 @@ _HOME = {
     "datasets": "data.registry",
     "load": "data.registry",
     "Table": "data.table",
-    "federate": "data.table",
+    "make_federation": "data.table",
     "evaluate": "detect",
     "federated_threshold": "detect",
     "local_threshold": "detect",
@@ -71,7 +71,6 @@ __all__ = [
     "datasets",
     "dense_autoencoder",
     "evaluate",
-    "federate",
     "federated_threshold",
     "fit",
     "fit_local",
@@ -79,6 +78,7 @@ __all__ = [
     "hint",
     "load",
     "local_threshold",
+    "make_federation",
     "reconstruction_error",
     "save_results",
     "show",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from fedlab_utils.data.standardise import Scaler, federated_scaler
 from fedlab_utils.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def finite_float32(
@@ -71,20 +74,20 @@ class Client:
             if values.ndim < 2 or values.shape[1:] != np.shape(self.x_train)[1:]:
                 raise DataError(
                     f"client {self.name!r}: {part} has shape {values.shape}, x_train has "
-                    f"{np.shape(self.x_train)}; both must be [rows, features] with the same features."
+                    f"{np.shape(self.x_train)}; the last axes must be the same features."
                 )
             object.__setattr__(self, part, values)
         labels = np.asarray(self.y_test)
         if not np.isin(labels, (0, 1)).all():
             raise DataError(
-                f"client {self.name!r}: y_test must hold 0/False (normal) and 1/True (anomaly) only."
+                f"client {self.name!r}: y_test may hold only 0/False (normal) and 1/True (anomaly)."
             )
         object.__setattr__(self, "y_test", labels.astype(bool))
         object.__setattr__(self, "kind_test", np.asarray(self.kind_test, dtype=str))
         if not len(self.x_test) == len(self.y_test) == len(self.kind_test):
             raise DataError(
-                f"client {self.name!r}: {len(self.x_test)} test rows, {len(self.y_test)} labels and "
-                f"{len(self.kind_test)} kinds; the three must be equally long."
+                f"client {self.name!r}: {len(self.x_test)} test rows, {len(self.y_test)} labels "
+                f"and {len(self.kind_test)} kinds; the three must be equally long."
             )
 
     def scaled(self, scaler: Scaler) -> Client:
@@ -199,11 +202,11 @@ class Federation:
         return replace(self, clients=tuple(by_name[name] for name in wanted))
 
     def pooled(self) -> Client:
-        """All clients' rows in one place: what a central party would see if sharing were allowed."""
+        """All clients' rows in one place: what a central party would see."""
         return _merge(self.clients, "pooled")
 
     def pooled_federation(self) -> Federation:
-        """A federation of one client that holds everybody's rows; `fit` on it is central training."""
+        """One client that holds everybody's rows; `fit` on it is central training."""
         return replace(self, clients=(self.pooled(),))
 
     def standardised(self, how: Literal["federated", "own"] = "federated") -> Federation:
@@ -236,7 +239,7 @@ class Federation:
             f"{self.n_features} features{extra}>"
         )
 
-    def describe(self):
+    def describe(self) -> pd.DataFrame:
         """A pandas table: rows of each client, test anomalies and their share."""
         import pandas as pd
 

@@ -13,7 +13,7 @@ from fedlab_utils.data.n_baiot import n_baiot
 from fedlab_utils.data.nsl_kdd import nsl_kdd
 from fedlab_utils.data.partition import Partition
 from fedlab_utils.data.payments import payments_table
-from fedlab_utils.data.table import Table, federate
+from fedlab_utils.data.table import Table, make_federation
 from fedlab_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def load(
         scaler: "federated" or "own" standardises every feature; None leaves the raw values.
         unseen: True holds the last client out of training, a name that client.
         contamination: share of unnoticed anomalies among training rows.
-        test_fraction, calibration_fraction: see `federate`; without effect where a data set
+        test_fraction, calibration_fraction: see `make_federation`; without effect where a data set
             brings its own split.
         seed: fixes the division, and generated data.
         options: options of the data set, such as clients and shift of "payments".
@@ -141,7 +141,7 @@ def load(
     entry = spec(name)
     if entry.where == "generated":
         options = {"seed": seed, **options}
-    federation = federate(
+    federation = make_federation(
         entry.table(**options),
         partition,
         test_fraction=test_fraction,

@@ -28,7 +28,7 @@ class Table:
         key: [n] str, the natural client of each row, if the data set has one.
         kind: [n] str, "normal" or the kind of anomaly; made from `y` if not given.
         split: [n] str of "train", "calibration", "test" if the split is given (by time, or
-            published); otherwise `federate` draws one.
+            published); otherwise `make_federation` draws one.
 
     Raises DataError if the parts do not fit together. Taught in chapter 02.
     """
@@ -48,8 +48,8 @@ class Table:
         put(self, "y", np.asarray(self.y).astype(bool))
         if self.x.ndim < 2 or self.x.shape[-1] != len(self.features):
             raise DataError(
-                f"table {self.name!r}: x has shape {self.x.shape}, but {len(self.features)} features "
-                f"are named; the last axis must be the features."
+                f"table {self.name!r}: x has shape {self.x.shape}, but {len(self.features)} "
+                f"features are named; the last axis must be the features."
             )
         if self.kind is None:
             put(self, "kind", np.where(self.y, "anomaly", "normal"))
@@ -117,7 +117,7 @@ def _client(
     )
 
 
-def federate(
+def make_federation(
     table: Table,
     partition: Partition | None = None,
     *,

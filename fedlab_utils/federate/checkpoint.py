@@ -11,6 +11,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def save(
     """Write a checkpoint; a crash while writing leaves the previous one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    arrays = {f"server.{name}": value.numpy() for name, value in state.items()}
+    arrays: dict[str, Any] = {f"server.{name}": value.numpy() for name, value in state.items()}
     about = json.dumps({"fingerprint": mark, "history": history.to_records()})
     with open(temporary, "wb") as file:
         np.savez(file, weights=weights.numpy(), about=np.array(about), **arrays)

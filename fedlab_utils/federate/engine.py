@@ -178,7 +178,7 @@ def _train_chunk(
     else:
         stacked = StackedModule(model, weights, len(clients))
     trained = torch.empty(len(clients), weights.numel())
-    loss_sum = torch.zeros(len(clients))
+    loss_sum = torch.zeros(len(clients), dtype=torch.float64)
     batch_size = min(local.batch_size or width, width)
     full = torch.zeros(len(clients), width)
     full[:, :batch_size] = 1 / batch_size
@@ -198,14 +198,14 @@ def _train_chunk(
             index = torch.from_numpy((padded[:k] + offsets[:k]).reshape(-1))
             x = store.rows.index_select(0, index).view(k, width, *x_shape)
             if (counts == batch_size).all():
-                loss_sum[:k].add_(stacked.differentiate(x, full[:k]), alpha=batch_size)
+                loss = stacked.differentiate(x, full[:k])
             else:
                 used = (np.arange(width) < counts[:, None]) / counts[:, None]
                 loss = stacked.differentiate(x, torch.from_numpy(used.astype(np.float32)))
-                loss_sum[:k] += loss * torch.from_numpy(counts).float()
+            loss_sum[:k] += loss * torch.from_numpy(counts)
             velocity = local.step(stacked.weights, stacked.gradients, velocity)
         trained[:active] = stacked.matrix()
-    return trained - weights, loss_sum / torch.from_numpy(sizes * local.epochs).float()
+    return trained - weights, loss_sum.div(torch.from_numpy(sizes * local.epochs)).float()
 
 
 def train_loop(

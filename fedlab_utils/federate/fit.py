@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -161,8 +162,8 @@ def _check(
         raise FedlabError(f"rounds={rounds} must be a whole number and not negative.")
     if per_round is not None and not 1 <= per_round <= len(federation):
         raise FedlabError(
-            f"clients_per_round={per_round}: the federation has {len(federation)} clients to choose "
-            f"from; give 1 to {len(federation)}, or None for all."
+            f"clients_per_round={per_round}: the federation has {len(federation)} clients to "
+            f"choose from; give 1 to {len(federation)}, or None for all."
         )
     if engine not in ENGINES:
         raise FedlabError(f"engine={engine!r}: choose one of {', '.join(ENGINES)}.")
@@ -176,16 +177,16 @@ def _check(
 def _diverged(names: list[str], round_: int, local: SGD) -> DivergedError:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return DivergedError(
-        f"round {round_ + 1}: the weights of {shown} are not finite any more (local lr={local.lr}). "
-        f"Use a smaller lr, and look at this client's data: a feature on another scale than the "
-        f"other clients' is the usual reason. Nothing of this round was used."
+        f"round {round_ + 1}: the weights of {shown} are not finite any more (lr={local.lr}). Use "
+        f"a smaller lr, and look at this client's data: a feature on another scale than the other "
+        f"clients' is the usual reason. Nothing of this round was used."
     )
 
 
-def _bar(rounds: range, progress: bool):
+def _bar(rounds: range, progress: bool) -> Iterable[int]:
     if not progress:
         return rounds
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     # Silent for two seconds: a run that is over by then needs no bar.
     return tqdm(rounds, desc="rounds", unit="round", delay=2)

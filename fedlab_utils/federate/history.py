@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class History:
         """The inverse of `to_records`."""
         return cls([Round(**{**r, "clients": tuple(r["clients"])}) for r in records])
 
-    def to_frame(self):
+    def to_frame(self) -> pd.DataFrame:
         """A pandas table, one row per round, with the number of clients instead of their names."""
         import pandas as pd
 

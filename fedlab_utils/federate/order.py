@@ -37,8 +37,8 @@ def batch_order(
     """
     golden = np.uint64(0x9E3779B97F4A7C15)
     stream = np.asarray([seed % 2**64], dtype=np.uint64)
-    for part in (np.uint64(round_), np.asarray(clients, dtype=np.uint64), np.asarray(epochs, dtype=np.uint64)):
-        stream = _mix((stream + part) * golden + np.uint64(1))
+    for part in (round_, clients, epochs):
+        stream = _mix((stream + np.asarray(part, dtype=np.uint64)) * golden + np.uint64(1))
     rows = np.arange(length, dtype=np.uint64)
     keys = _mix(stream[:, None] + rows * golden)
     keys = (keys & ~_INDEX_MASK) | rows

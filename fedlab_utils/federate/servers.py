@@ -1,4 +1,4 @@
-"""What the server does with the combined update. Taught in chapter 03; others follow in chapter 09."""
+"""What the server does with the combined update. Taught in chapter 03."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -40,7 +41,7 @@ class DenseAutoencoder(nn.Module):
 
     def _stack(self, widths: Sequence[int]) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
             if i:
                 layers.append(ACTIVATIONS[self.activation]())
             layers.append(nn.Linear(n_in, n_out))

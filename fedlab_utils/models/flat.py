@@ -17,7 +17,7 @@ def flatten(model: nn.Module) -> torch.Tensor:
     """All parameters of a model as one float32 vector [P] (a copy)."""
     parts = [p.detach().reshape(-1).float() for p in model.parameters()]
     if not parts:
-        raise FedlabError(f"{type(model).__name__} has no parameters, so there is nothing to train.")
+        raise FedlabError(f"{type(model).__name__} has no parameters to train.")
     return torch.cat(parts).clone()
 
 
@@ -29,8 +29,8 @@ def unflatten(vector: torch.Tensor, model: nn.Module) -> nn.Module:
     expected = sum(p.numel() for p in model.parameters())
     if vector.ndim != 1 or vector.numel() != expected:
         raise FedlabError(
-            f"a vector of shape {tuple(vector.shape)} does not fit {type(model).__name__}, which has "
-            f"{expected} parameters."
+            f"a vector of shape {tuple(vector.shape)} does not fit {type(model).__name__}, which "
+            f"has {expected} parameters."
         )
     new = copy.deepcopy(model)
     with torch.no_grad():

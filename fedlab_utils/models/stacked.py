@@ -19,7 +19,6 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from fedlab_utils.models.dense import DenseAutoencoder
 
-
 # torch computes the last elements of an array, those that do not fill its vector registers, by
 # other instructions, which may round differently. Lengths that are a multiple of this leave no
 # such rest, so a client's bits do not depend on where in a buffer it lies.

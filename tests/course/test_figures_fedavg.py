@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from fedlab_utils.course.figures_fedavg import rounds_and_work, update_matrix
+from fedlab_utils.course.figures_fedavg import (
+    expected_and_given,
+    rounds_and_work,
+    update_matrix,
+)
 
 
 def test_rounds_and_work_draws_each_curve_against_both_axes():
@@ -21,3 +25,9 @@ def test_update_matrix_names_the_largest_and_the_smallest_row():
     assert "largest row norm is 5 (a)" in alt and "smallest 1 (b)" in alt
     assert "encoder 1.5, decoder 0.33" in alt
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["encoder", "decoder"]
+
+
+def test_expected_and_given_counts_what_agrees():
+    figure = expected_and_given(np.eye(2), np.ones((2, 2)), xlabel="Row", ylabel="Client")
+    assert figure.get_label() == "Expected and given values; 2 of 4 agree."
+    assert [axes.get_title() for axes in figure.axes] == ["expected", "given"]

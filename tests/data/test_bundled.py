@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fedlab_utils.data import bundled, files
 from fedlab_utils.data.registry import REGISTRY
-from fedlab_utils.data.table import federate
+from fedlab_utils.data.table import make_federation
 from fedlab_utils.errors import DataError
 
 SHEETS = Path(__file__).resolve().parents[2] / "datasets"
@@ -113,7 +113,7 @@ def test_internal_bleeding_does_not_test_on_training_points():
     # 12 anomalous points in a row are touched by 12 + 50 - 1 windows.
     assert table.y.sum() == 61
     assert not {w.tobytes() for w in early} & {w.tobytes() for w in test}
-    federation = federate(table)
+    federation = make_federation(table)
     assert federation.names == ("InternalBleeding16",)
     assert federation.clients[0].y_test.sum() == 61
 

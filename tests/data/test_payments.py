@@ -21,7 +21,7 @@ from fedlab_utils.data.payments.anomalies import allocate
 from fedlab_utils.data.payments.config import CATEGORIES, DAY, WARMUP_DAYS
 from fedlab_utils.data.payments.datasheet import checksum
 from fedlab_utils.data.payments.simulate import bank_profile
-from fedlab_utils.data.table import federate
+from fedlab_utils.data.table import make_federation
 from fedlab_utils.errors import DataError
 
 SMALL: dict[str, Any] = {"clients": 3, "customers": 20, "days": 40}
@@ -156,7 +156,7 @@ def test_contamination_sets_the_early_share_and_federate_uses_it() -> None:
         assert table.split is not None
         early = table.y[table.split != "test"].mean()
         assert share <= early <= share + 0.004
-        federate(table, contamination=share)  # enough anomalies for every client
+        make_federation(table, contamination=share)  # enough anomalies for every client
     default = payments_table(**SMALL)
     assert default.split is not None
     assert default.y[default.split == "train"].mean() == pytest.approx(0.015, abs=0.004)
@@ -238,14 +238,14 @@ def test_table_fits_the_course() -> None:
     assert table.features == FEATURES and 16 <= len(FEATURES) <= 24
     assert table.x.dtype == np.float32 and np.isfinite(table.x).all()
     assert list(dict.fromkeys(table.key)) == [f"bank {k}" for k in range(1, 11)]
-    federation = federate(table)
+    federation = make_federation(table)
     assert len(federation) == 10
     assert federation.unseen is None
     assert min(federation.sizes) > 1000 and max(federation.sizes) < 8000
     for client in federation:
         assert client.y_test.sum() >= 12
         assert set(client.kind_test) <= {"normal", *KINDS}
-    assert len(federate(table, unseen="bank 4")) == 9
+    assert len(make_federation(table, unseen="bank 4")) == 9
 
 
 def test_split_is_by_time() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fedlab_utils as fl
 from fedlab_utils.data.payments import FEATURES, KINDS, payments_table
 from fedlab_utils.data.payments import datasheet as sheet
 from fedlab_utils.data.payments.config import PaymentsConfig
@@ -19,13 +20,17 @@ def auc() -> dict[str, dict[str, float]]:
     """Mean AUC over seeds of the row norm, the untrained and the trained autoencoder, by kind."""
     found: dict[str, list[list[float]]] = {"norm": [], "untrained": [], "trained": []}
     for seed in SEEDS:
-        table, x, fit, test = sheet.prepared(seed=seed, customers=200)
-        model = sheet.autoencoder(x.shape[1], seed)
-        untrained = sheet.error(model, x[test])
-        trained = sheet.error(sheet.train(model, x[fit], epochs=4, seed=seed), x[test])
-        norm = np.square(x[test]).mean(axis=1)
-        for name, score in (("norm", norm), ("untrained", untrained), ("trained", trained)):
-            found[name].append(list(sheet.auc_by_kind(table, test, score).values()))
+        federation = fl.load("payments", seed=seed, customers=200)
+        rows = federation.pooled()
+        model = sheet.central(federation, seed, rounds=4)
+        untrained = sheet.autoencoder(federation, seed)
+        by_name = {
+            "norm": sheet.norm(rows.x_test),
+            "untrained": fl.reconstruction_error(untrained, rows.x_test),
+            "trained": fl.reconstruction_error(model, rows.x_test),
+        }
+        for name, score in by_name.items():
+            found[name].append(list(sheet.auc_by_kind(rows.kind_test, score).values()))
     return {name: dict(zip(KINDS, np.mean(v, axis=0), strict=True)) for name, v in found.items()}
 
 
@@ -50,12 +55,8 @@ def test_the_other_types_are_as_described(auc: dict[str, dict[str, float]]) -> N
 def test_structural_floor_holds_for_the_single_banks() -> None:
     values = []
     for seed in SEEDS:
-        table, x, _, test = sheet.prepared(seed=seed, customers=300, mix={"structural": 1})
-        assert table.key is not None and table.kind is not None
-        for bank in np.unique(table.key):
-            here = table.key[test] == bank
-            norm = np.square(x[test]).mean(axis=1)[here]
-            one = table.kind[test][here] == "structural"
+        for bank in fl.load("payments", seed=seed, customers=300, mix={"structural": 1}):
+            norm, one = sheet.norm(bank.x_test), bank.y_test
             rank = np.argsort(np.argsort(norm))[one].mean() - (one.sum() - 1) / 2
             values.append(rank / (~one).sum())  # the Mann-Whitney form of the AUC
     assert abs(np.mean(values) - 0.5) < 0.07
@@ -86,9 +87,7 @@ def test_write_replaces_only_what_is_between_the_markers(tmp_path: Path) -> None
         sheet.write("new", path)
 
 
-def test_measure_makes_one_row_per_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = sheet.payments_table(clients=2, customers=60)
-    monkeypatch.setattr(sheet, "payments_table", lambda **_: small)
-    text = sheet.measure(seeds=(0,), shifts=(0.6,), epochs=1)
-    assert sum(line.startswith("| ") for line in text.splitlines()) == 6
+def test_measure_makes_one_row_per_method() -> None:
+    text = sheet.measure(seeds=(0,), shifts=(0.6,), rounds=1, customers=60)
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 7
     assert "autoencoder, each bank alone" in text

@@ -35,7 +35,7 @@ class PaymentsConfig:
         anomaly_rate: share of anomalies among the test rows.
         mix: weight of each anomaly type; a missing type weighs 0.
         contamination: share of anomalies among the training and calibration rows (None: the same
-            as anomaly_rate); `federate` decides how many of them training sees.
+            as anomaly_rate); `make_federation` decides how many of them training sees.
         label_noise: share of frauds never reported, matched by as many false alarms.
         label_delay: mean days from a fraud to its report.
         train_share, calibration_share: shares of the days; the test rows come after.

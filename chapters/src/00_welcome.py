@@ -122,7 +122,7 @@ federation = fl.load("payments", clients=10, shift=0.6, seed=0)
 
 # %%
 model = fl.dense_autoencoder(federation.n_features, seed=0)
-run = fl.fit(model, federation, rounds=30, local=fl.SGD(lr=0.05), seed=0)
+run = fl.fit(model, federation, rounds=30, local=fl.SGD(lr=0.2, momentum=0.9), progress=False)
 
 # %% [markdown]
 # Thirty times each bank trained on its own data, and the server averaged what came back. This was

@@ -69,7 +69,7 @@ REGISTRY = {
     spec.name: spec
     for spec in (
         DatasetSpec("payments", "Payments of ten banks", "fraud of five types", "Apache-2.0",
-                    "fedlab_utils.data.payments", 68_588, 23, "bank", "generated", payments_table),
+                    "fedlab_utils.data.payments", 68_643, 23, "bank", "generated", payments_table),
         DatasetSpec("heart", "UCI Heart Disease", "heart disease", _CC, _UCI + "45", 920, 15,
                     "hospital", "bundled", bundled.heart),
         DatasetSpec("shuttle", "Statlog Shuttle", "rare state of a radiator", _CC, _UCI + "148",

@@ -221,6 +221,19 @@ def train_loop(
 
     The readable reference: what a client does when it is alone on its own machine.
     """
+    with _one_thread_each(1) as pool:
+        return pool.submit(_loop, model, weights, store, clients, local, seed, round_).result()
+
+
+def _loop(
+    model: nn.Module,
+    weights: torch.Tensor,
+    store: RowStore,
+    clients: np.ndarray,
+    local: SGD,
+    seed: int,
+    round_: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
     updates, losses = [], []
     for client in clients:
         rows = store.of(client)

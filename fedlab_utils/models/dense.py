@@ -63,15 +63,16 @@ def dense_autoencoder(
 
     Args:
         n_features: d.
-        hidden: width of the hidden layers; default d / 2.
-        code: width of the code, smaller than d; default d / 6 (at least 2).
+        hidden: width of the hidden layers; default 2 d.
+        code: width of the code, smaller than d; default d / 3 (at least 2). On the payments
+            narrower models (d / 2 and d / 6) hardly beat an untrained one.
 
     Raises FedlabError for widths that make no undercomplete autoencoder.
     """
     if n_features < 2:
         raise FedlabError(f"n_features={n_features}: an autoencoder needs at least two features.")
-    hidden = max(2, n_features // 2) if hidden is None else hidden
-    code = max(min(2, n_features - 1), n_features // 6) if code is None else code
+    hidden = 2 * n_features if hidden is None else hidden
+    code = max(min(2, n_features - 1), n_features // 3) if code is None else code
     if code >= n_features:
         raise FedlabError(
             f"code={code} with {n_features} features: a code as wide as the data can copy every "

@@ -14,7 +14,7 @@ from fedlab_utils.models import StackedDense, StackedModule
 
 def test_defaults_are_undercomplete_and_fixed_by_the_seed():
     model = fl.dense_autoencoder(24)
-    assert model.widths == (24, 12, 4) and model.activation == "tanh"
+    assert model.widths == (24, 48, 8) and model.activation == "tanh"
     assert model(torch.zeros(5, 24)).shape == (5, 24)
     state = torch.random.get_rng_state()
     assert torch.equal(fl.flatten(model), fl.flatten(fl.dense_autoencoder(24)))

@@ -143,7 +143,7 @@ class ResumingDownloader:
         self.note.write_text(json.dumps({"url": url, "validator": validator}))
 
     def _receive(self, response: requests.Response, have: int, total: int | None) -> None:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         with (
             self.part.open("ab" if have else "wb") as file,

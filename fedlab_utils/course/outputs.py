@@ -1,6 +1,7 @@
 """Clean the outputs of an executed notebook, so that two runs give the same file."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def _last_states(text: str) -> str:
 def _clean_text(text: str, root: Path) -> str:
     text = _CELL_FILE.sub("<cell>", text)
     text = _ADDRESS.sub("at 0x…", text)
+    text = text.replace(f'"{sys.executable}"', "python").replace(sys.executable, "python")
     text = text.replace(f"{root}/", "").replace(str(root), ".")
     home = str(Path.home())
     return text.replace(home + "/", "~/") if home != "/" else text

@@ -2,7 +2,8 @@
 
 The job: a dense autoencoder 20-10-5-10-20, 256 rows a client, batches of 32, one epoch. The
 contestants take turns in one run, all must reach the same weights, and only ratios between them
-are worth quoting: absolute numbers belong to the machine.
+are worth quoting: absolute numbers belong to the machine. `--with all` adds the other frameworks
+that are installed, see `fedlab_utils.federate.rivals`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import numpy as np
 import torch
 from torch import nn
 
+from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate.engine import RowStore, train_loop, train_stacked
 from fedlab_utils.federate.order import batch_order
+from fedlab_utils.federate.rivals import RIVALS, Rival, require
 from fedlab_utils.federate.solvers import SGD
-from fedlab_utils.models.dense import dense_autoencoder
+from fedlab_utils.models.dense import DenseAutoencoder, dense_autoencoder
 from fedlab_utils.models.flat import flatten
 
 ROWS, FEATURES = 256, 20
@@ -68,24 +73,52 @@ CONTESTANTS: dict[str, Contestant] = {
 }
 
 
-def measure(clients: int, repeats: int) -> list[dict[str, float | str]]:
+def start_rival(
+    name: str, python: str, model: DenseAutoencoder, store: RowStore, clients: np.ndarray
+) -> Rival:
+    """Start another framework on the same rows in the same order. Raises FedlabError."""
+    none = np.zeros(len(clients), dtype=int)
+    order = batch_order(0, 0, clients, none, ROWS, store.sizes[clients])
+    rows = np.stack([store.of(k).numpy()[own] for k, own in zip(clients, order, strict=True)])
+    batches = rows.reshape(len(clients), -1, LOCAL.batch_size or ROWS, FEATURES)
+    widths = model.widths + model.widths[-2::-1]
+    return Rival(name, batches, flatten(model).numpy(), widths, LOCAL.lr, python)
+
+
+def measure(
+    clients: int, repeats: int, rivals: Mapping[str, str] | None = None
+) -> list[dict[str, float | str]]:
     """One row per contestant: client updates/s (median), ratio to the naive loop, deviation.
 
-    Raises AssertionError if the weights differ by more than 1e-5 of the largest one.
+    `rivals` names other frameworks and the Python to run each with. Raises AssertionError if the
+    weights differ by more than 1e-5 of the largest one, FedlabError if a rival cannot play.
     """
     model = dense_autoencoder(FEATURES, hidden=10, code=5)
     store, everyone = make_store(model, clients), np.arange(clients)
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    seconds: dict[str, list[float]] = {}
     weights: dict[str, torch.Tensor] = {}
-    for repeat in range(repeats + 1):
-        for name, run in CONTESTANTS.items():
-            began = time.perf_counter()
-            weights[name] = run(model, store, everyone)
-            if repeat:  # the first turn warms up
-                seconds[name].append(time.perf_counter() - began)
+
+    def note(name: str, new: torch.Tensor, spent: float) -> None:
+        weights[name] = new
+        seconds.setdefault(name, []).append(spent)
+
+    with ExitStack() as stack:
+        others = [
+            stack.enter_context(start_rival(name, python, model, store, everyone))
+            for name, python in (rivals or {}).items()
+        ]
+        for _ in range(repeats + 1):
+            for name, run in CONTESTANTS.items():
+                began = time.perf_counter()
+                new = run(model, store, everyone)
+                note(name, new, time.perf_counter() - began)
+            for rival in others:
+                vector, spent = rival.round()
+                note(rival.name, torch.from_numpy(vector), spent)
+    seconds = {name: each[1:] for name, each in seconds.items()}  # the first turn warms up
     reference = weights["naive loop"]
     rows: list[dict[str, float | str]] = []
-    for name in CONTESTANTS:
+    for name in seconds:
         deviation = float((weights[name] - reference).abs().max() / reference.abs().max())
         assert deviation < 1e-5, f"{name} deviates from the naive loop by {deviation:.1e}"
         ratios = [a / b for a, b in zip(seconds["naive loop"], seconds[name], strict=True)]
@@ -101,7 +134,10 @@ def measure(clients: int, repeats: int) -> list[dict[str, float | str]]:
 
 
 def scaling(sizes: tuple[int, ...] = (10, 100, 1000, 10000)) -> list[dict[str, float]]:
-    """Microseconds of the stacked engine per client, from few clients to many."""
+    """Microseconds of the stacked engine per client, from few clients to many.
+
+    The peak of memory is the process's own so far, the data included.
+    """
     model = dense_autoencoder(FEATURES, hidden=10, code=5)
     rows = []
     for clients in sizes:
@@ -111,8 +147,42 @@ def scaling(sizes: tuple[int, ...] = (10, 100, 1000, 10000)) -> list[dict[str, f
             began = time.perf_counter()
             CONTESTANTS["stacked"](model, store, everyone)
             times.append(time.perf_counter() - began)
-        rows.append({"clients": clients, "microseconds per client": min(times) / clients * 1e6})
+        rows.append(
+            {
+                "clients": clients,
+                "microseconds per client": min(times) / clients * 1e6,
+                "peak MB": _peak_megabytes(),
+            }
+        )
     return rows
+
+
+def _peak_megabytes() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    # bytes on macOS, kilobytes elsewhere
+    unit = 1e-6 if sys.platform == "darwin" else 1024e-6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def installed(names: str, python: str, tff_python: str | None) -> dict[str, str]:
+    """Choose rivals from "a,b" or "all"; say of each that is missing how to get it.
+
+    With "all" a missing one is left out; one that was asked for by name raises FedlabError.
+    """
+    chosen = {}
+    for name in RIVALS if names == "all" else filter(None, names.split(",")):
+        interpreter = tff_python or python if name == "tff" else python
+        try:
+            require(name, interpreter)
+            chosen[name] = interpreter
+        except FedlabError as missing:
+            if names != "all":
+                raise
+            print(missing)
+    return chosen
 
 
 def main() -> None:
@@ -123,8 +193,20 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--scaling", action="store_true", help="also 10 to 10,000 clients")
+    parser.add_argument(
+        "--with", dest="rivals", default="", help=f"all, or some of {','.join(RIVALS)}"
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="the Python that has them, if not this one"
+    )
+    parser.add_argument("--tff-python", help="the Python that has TensorFlow Federated")
     options = parser.parse_args()
-    print(pd.DataFrame(measure(options.clients, options.repeats)).to_string(index=False))
+    try:
+        rivals = installed(options.rivals, options.python, options.tff_python)
+        rows = measure(options.clients, options.repeats, rivals)
+    except FedlabError as error:
+        parser.exit(1, f"{error}\n")
+    print(pd.DataFrame(rows).to_string(index=False))
     if options.scaling:
         print(pd.DataFrame(scaling()).to_string(index=False))
 

@@ -20,7 +20,7 @@ from fedlab_utils.errors import DataError
 labelled = st.lists(st.tuples(st.booleans(), st.integers(-20, 20)), min_size=2, max_size=40).filter(
     lambda rows: len({y for y, _ in rows}) == 2
 )
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 def split(rows: list[tuple[bool, int]]) -> tuple[np.ndarray, np.ndarray]:

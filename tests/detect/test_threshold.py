@@ -17,7 +17,7 @@ from fedlab_utils.errors import DataError
 
 scores_lists = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
 rates = st.sampled_from([0.02, 0.05, 0.1, 0.25, 0.5, 0.9])
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=40, deadline=None)
 
 
 def simulated_rates(n: int, alarm_rate: float, draws: int, seed: int = 0) -> np.ndarray:

@@ -19,7 +19,7 @@ from fedlab_utils.federate.order import batch_order
 from fedlab_utils.federate.solvers import SGD
 from fedlab_utils.models.dense import DenseAutoencoder
 from fedlab_utils.models.flat import flatten, unflatten
-from fedlab_utils.models.stacked import LANES, StackedDense, StackedModel, StackedModule
+from fedlab_utils.models.stacked import LANES, StackedDense, StackedModel, StackedModule, with_ones
 
 # About what a core's caches hold: larger chunks wait for memory, smaller ones for Python.
 _CHUNK_BYTES = 4 << 20
@@ -40,24 +40,15 @@ class RowStore:
         self.sizes = np.array([len(p) for p in parts], dtype=np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
         self.dense = isinstance(model, DenseAutoencoder)
-        shape = parts[0].shape[1:]
-        # The dense path wants a column of ones, see StackedDense.
-        width = (shape[0] + 1,) if self.dense else shape
-        rows = np.empty((int(self.sizes.sum()), *width), dtype=np.float32)
-        for start, part in zip(self.offsets, parts, strict=True):
-            target = rows[start : start + len(part)]
-            if self.dense:
-                target[:, :-1] = part
-                target[:, -1] = 1
-            else:
-                target[...] = part
-        self.rows = torch.from_numpy(rows)
+        self.features = parts[0].shape[-1]
+        rows = torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
+        self.rows = with_ones(rows) if self.dense else rows
 
     def of(self, client: int) -> torch.Tensor:
         """The training rows [n, ...] of one client."""
         start = self.offsets[client]
         rows = self.rows[start : start + self.sizes[client]]
-        return rows[:, :-1] if self.dense else rows
+        return rows[:, : self.features] if self.dense else rows
 
     def floats_per_row(self) -> int:
         """Numbers a row takes."""
@@ -142,18 +133,19 @@ def _schedule(
     epoch as soon as it has finished one; it does not wait for larger clients.
     """
     steps = -(-sizes // batch_size)
+    working = steps * epochs > np.arange(steps[0] * epochs)[:, None]
     order = np.empty((len(clients), int(steps[0]) * batch_size), dtype=np.int64)
     columns = np.arange(batch_size)
-    for s in range(int(steps[0]) * epochs):
-        k = int((steps * epochs > s).sum())
+    alike = steps[0] == steps[-1]
+    for s, k in enumerate(working.sum(axis=1)):
         batch = s % steps[:k]
         fresh = np.flatnonzero(batch == 0)
         if len(fresh):
             order[fresh] = batch_order(
                 seed, round_, clients[fresh], s // steps[fresh], order.shape[1], sizes[fresh]
             )
-        if (batch == batch[0]).all():
-            rows = order[:k, batch[0] * batch_size : (batch[0] + 1) * batch_size]
+        if alike:
+            rows = order[:, batch[0] * batch_size : (batch[0] + 1) * batch_size]
         else:
             rows = np.take_along_axis(order[:k], batch[:, None] * batch_size + columns, axis=1)
         yield rows, np.minimum(sizes[:k] - batch * batch_size, batch_size)

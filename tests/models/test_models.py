@@ -10,6 +10,7 @@ from torch import nn
 import fedlab_utils as fl
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.models import StackedDense, StackedModule
+from fedlab_utils.models.stacked import with_ones
 
 
 def test_defaults_are_undercomplete_and_fixed_by_the_seed():
@@ -55,7 +56,7 @@ def stacked_and_autograd(model, make, x, row_weight):
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(stacked.weights.shape, generator=rng) * 0.1
     stacked.weights += noise  # every client its own weights
-    rows = x if make is not StackedDense else torch.cat([x, torch.ones(*x.shape[:2], 1)], dim=2)
+    rows = x if make is not StackedDense else with_ones(x)
     loss = stacked.differentiate(rows, row_weight)
     for k, weights in enumerate(stacked.matrix()):
         own = fl.unflatten(weights, model)

@@ -9,6 +9,9 @@ from fedlab_utils.errors import DataError
 
 # sha256 of every bundled file; the datasheets in datasets/ repeat them.
 BUNDLED_SHA256 = {
+    "article/article_pysyft029_seed0.npz": (
+        "ba7e9ae8a0d9fab6fa82f855fb42239e703217744ebe729c3422773b520172be"
+    ),
     "heart/heart_disease_uci.csv": (
         "574f2fa2b43012fa25fca4fcdb36bd7c6bccdd0af4242f6c0e4c8633c5a072ae"
     ),

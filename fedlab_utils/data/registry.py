@@ -141,6 +141,9 @@ def load(
     entry = spec(name)
     if entry.where == "generated":
         options = {"seed": seed, **options}
+        if contamination:
+            # The simulated banks must have had enough early fraud for some to go unnoticed.
+            options.setdefault("contamination", contamination)
     federation = make_federation(
         entry.table(**options),
         partition,

@@ -108,6 +108,7 @@ def fit(
                 round=round_ + 1,
                 clients=tuple(names[i] for i in clients),
                 loss=float((losses.double() * rows).sum() / rows.double().sum()),
+                client_losses=tuple(losses.tolist()),
                 bytes_up=size,
                 bytes_down=size,
                 seconds=time.perf_counter() - began,

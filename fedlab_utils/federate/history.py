@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ class Round:
         round: 1, 2, ...
         clients: names of those that took part.
         loss: mean training loss over the round's local steps, weighted by rows.
+        client_losses: the same of each client, in the order of `clients`; one far above the
+            others has data on another scale, or is about to diverge.
         bytes_up: bytes all clients together sent to the server (float32 updates).
         bytes_down: bytes the server sent to all clients together (float32 weights).
         seconds: time of the round on this machine.
@@ -26,6 +28,7 @@ class Round:
     round: int
     clients: tuple[str, ...]
     loss: float
+    client_losses: tuple[float, ...]
     bytes_up: int
     bytes_down: int
     seconds: float
@@ -73,11 +76,23 @@ class History:
     @classmethod
     def from_records(cls, records: list[dict]) -> History:
         """The inverse of `to_records`."""
-        return cls([Round(**{**r, "clients": tuple(r["clients"])}) for r in records])
+        return cls(
+            [
+                Round(
+                    **{
+                        **r,
+                        "clients": tuple(r["clients"]),
+                        "client_losses": tuple(r["client_losses"]),
+                    }
+                )
+                for r in records
+            ]
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas table, one row per round, with the number of clients instead of their names."""
         import pandas as pd
 
         rows = [{**asdict(r), "clients": len(r.clients)} for r in self.rounds]
-        return pd.DataFrame(rows).set_index("round") if rows else pd.DataFrame()
+        frame = pd.DataFrame(rows, columns=[f.name for f in fields(Round)])
+        return frame.drop(columns="client_losses").set_index("round")

@@ -88,3 +88,15 @@ def test_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("contamination", [0.01, 0.1])
+def test_load_puts_the_contamination_asked_for_into_the_payments(contamination):
+    from fedlab_utils.data.payments import payments_table
+
+    federation = load("payments", clients=2, scaler=None, contamination=contamination)
+    table = payments_table(clients=2, contamination=contamination)
+    anomalies = {row.tobytes() for row in table.x[table.y]}
+    for client in federation:
+        share = np.mean([row.tobytes() in anomalies for row in client.x_train])
+        assert share == pytest.approx(contamination, rel=0.15)

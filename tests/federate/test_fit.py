@@ -170,6 +170,7 @@ def test_history_says_who_took_part_and_what_travelled():
     for number, round_ in enumerate(run.history, start=1):
         assert round_.round == number and len(set(round_.clients)) == 2
         assert round_.bytes_up == round_.bytes_down == 2 * size
+        assert round_.loss == pytest.approx(np.mean(round_.client_losses), rel=1e-6)
     assert len({r.clients for r in run.history}) > 1
     frame = run.history.to_frame()
     assert list(frame.index) == list(range(1, 9)) and (frame["clients"] == 2).all()

@@ -696,7 +696,7 @@ for seed in range(3):
     banks = fl.load("payments", clients=10, shift=0.6, seed=seed)
     reports.append(compare(banks, seed, rounds=20, local=local, hidden=46, code=8))
 payments = format_summary(fl.summarise(reports))
-save_results("03", "Payments: mean and spread of three seeds", payments, headline=True)
+save_results("03", "Payments: mean and spread of three seeds", payments)
 payments
 
 # %% [markdown]

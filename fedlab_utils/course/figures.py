@@ -83,6 +83,7 @@ def curves(
             markevery=max(1, len(values) // 8),
         )
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     ends = "; ".join(f"{k} from {v[0]:.3g} to {v[-1]:.3g}" for k, v in lines.items() if len(v))
     return describe(figure, f"{ylabel} by {xlabel.lower()}: {ends}.")
@@ -116,7 +117,8 @@ def bars(
         axes.axhline(chance, color="black", linestyle=":", label=f"chance {chance:.3g}")
     axes.set_xticks(range(len(clients)), clients, rotation=30 if len(clients) > 5 else 0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.legend()
+    # Above the axes: inside it would hide bars.
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     means = "; ".join(
         f"{method} mean {np.mean(list(v.values())):.3f}, lowest {min(v.values()):.3f} "
         f"({min(v, key=lambda client: v[client])})"

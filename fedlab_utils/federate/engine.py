@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -94,18 +95,23 @@ def train_stacked(
         group = group[np.argsort(-sizes[group], kind="stable")]
         per_client = 4 * (3 * weights.numel() + 6 * int(width) * store.floats_per_row())
         most = chunk or int(np.clip(_CHUNK_BYTES // per_client, 8, 256))
-        # Two threads with half each beat one thread with all, unless a half is too small.
-        pieces = max(-(-len(group) // most), min(workers, len(group) // 24))
+        # Two threads with half each beat one thread with all, unless a half is too small: then
+        # they wait for each other to start operations.
+        pieces = max(-(-len(group) // most), min(workers, len(group) // 100))
         jobs += [(part, int(width)) for part in np.array_split(group, max(pieces, 1))]
-    with _one_thread_each(workers if len(jobs) > 1 else 1) as pool:
-        for done in [pool.submit(work, *job) for job in jobs]:
-            done.result()
+    with _one_thread_each():
+        if workers == 1 or len(jobs) == 1:
+            for job in jobs:
+                work(*job)
+        else:
+            for done in [_workers(workers).submit(work, *job) for job in jobs]:
+                done.result()
     return updates, losses
 
 
 @contextmanager
-def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Workers whose torch operations stay on one thread.
+def _one_thread_each() -> Iterator[None]:
+    """Keep each torch operation on one thread.
 
     A product this small is not worth sharing out, and torch chooses how to share by the number
     of matrices, which would let the chunk size show in the last bits.
@@ -113,10 +119,15 @@ def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
+        yield
     finally:
         torch.set_num_threads(before)
+
+
+@lru_cache
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Threads that stay from round to round: the memory of a new thread is cold."""
+    return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _schedule(
@@ -176,6 +187,8 @@ def _train_chunk(
     full[:, :batch_size] = 1 / batch_size
     x_shape = store.rows.shape[1:]
     padded = np.zeros((len(clients), width), dtype=np.int64)
+    # Rows of a step go into one buffer: fresh memory of this size costs more than the copy.
+    gathered = torch.empty(len(clients) * width, *x_shape)
     velocity: torch.Tensor | None = None
     active = len(clients)
     with torch.no_grad():
@@ -188,7 +201,8 @@ def _train_chunk(
                 active = k
             padded[:k, :batch_size] = rows
             index = torch.from_numpy((padded[:k] + offsets[:k]).reshape(-1))
-            x = store.rows.index_select(0, index).view(k, width, *x_shape)
+            x = torch.index_select(store.rows, 0, index, out=gathered[: k * width])
+            x = x.view(k, width, *x_shape)
             if (counts == batch_size).all():
                 loss = stacked.differentiate(x, full[:k])
             else:
@@ -213,37 +227,35 @@ def train_loop(
 
     The readable reference: what a client does when it is alone on its own machine.
     """
-    with _one_thread_each(1) as pool:
-        return pool.submit(_loop, model, weights, store, clients, local, seed, round_).result()
+    with _one_thread_each():
+        alone = [
+            _train_alone(model, weights, store.of(client), client, local, seed, round_)
+            for client in clients
+        ]
+    return torch.stack([update for update, _ in alone]), torch.tensor([loss for _, loss in alone])
 
 
-def _loop(
+def _train_alone(
     model: nn.Module,
     weights: torch.Tensor,
-    store: RowStore,
-    clients: np.ndarray,
+    rows: torch.Tensor,
+    client: int,
     local: SGD,
     seed: int,
     round_: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    updates, losses = [], []
-    for client in clients:
-        rows = store.of(client)
-        own = unflatten(weights, model)
-        optimiser = torch.optim.SGD(own.parameters(), lr=local.lr, momentum=local.momentum)
-        loss_sum = 0.0
-        for epoch in range(local.epochs):
-            size = len(rows)
-            order = batch_order(
-                seed, round_, np.array([client]), np.array([epoch]), size, np.array([size])
-            )
-            for batch in torch.from_numpy(order[0]).split(local.batch_size or size):
-                x = rows[batch]
-                optimiser.zero_grad()
-                loss = mse_loss(own(x), x)
-                loss.backward()
-                optimiser.step()
-                loss_sum += loss.item() * len(batch)
-        updates.append(flatten(own) - weights)
-        losses.append(loss_sum / (len(rows) * local.epochs))
-    return torch.stack(updates), torch.tensor(losses)
+) -> tuple[torch.Tensor, float]:
+    """One client's update [P] and mean training loss."""
+    own = unflatten(weights, model)
+    optimiser = torch.optim.SGD(own.parameters(), lr=local.lr, momentum=local.momentum)
+    size, loss_sum = len(rows), 0.0
+    for epoch in range(local.epochs):
+        who, when, how_many = np.array([client]), np.array([epoch]), np.array([size])
+        order = torch.from_numpy(batch_order(seed, round_, who, when, size, how_many)[0])
+        for batch in order.split(local.batch_size or size):
+            x = rows[batch]
+            optimiser.zero_grad()
+            loss = mse_loss(own(x), x)
+            loss.backward()
+            optimiser.step()
+            loss_sum += loss.item() * len(batch)
+    return flatten(own) - weights, loss_sum / (size * local.epochs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedlab_utils.data.table import Table, make_federation
     from fedlab_utils.detect import evaluate, federated_threshold, local_threshold, summarise
     from fedlab_utils.detect.scores import reconstruction_error
-    from fedlab_utils.federate import SGD, Mean, ServerSGD, fit, fit_local
+    from fedlab_utils.federate import SGD, Mean, Poisson, ServerSGD, fit, fit_local
     from fedlab_utils.models import DenseAutoencoder, dense_autoencoder, flatten, unflatten
 
 __version__ = "0.1.0"
@@ -46,6 +46,7 @@ _HOME = {
     "reconstruction_error": "detect.scores",
     "SGD": "federate",
     "Mean": "federate",
+    "Poisson": "federate",
     "ServerSGD": "federate",
     "fit": "federate",
     "fit_local": "federate",
@@ -64,6 +65,7 @@ __all__ = [
     "Dirichlet",
     "Federation",
     "Mean",
+    "Poisson",
     "Quantity",
     "ServerSGD",
     "Table",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -16,6 +16,79 @@ class Aggregator(Protocol):
     def aggregate(self, updates: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Combine updates [K, P] with weights [K] (training rows) into one update [P]."""
         ...
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """What an aggregator may know of the round beside the updates.
+
+    Attributes:
+        seed: the run's seed.
+        round: 0, 1, 2, ...
+        clients: names of those that take part, in the order of the rows of the updates.
+        population: clients in the federation.
+    """
+
+    seed: int
+    round: int
+    clients: tuple[str, ...]
+    population: int
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """What a `RoundAggregator` makes of a round.
+
+    Attributes:
+        update: [P] the combined update.
+        state: named tensors it wants back in the next round; a checkpoint stores them.
+        bytes_up: bytes that all clients together sent; None for plain float32 updates.
+        bytes_down: bytes that the server sent to all of them; None for plain float32 weights.
+        epsilon: privacy spent up to and with this round; None if none is claimed.
+    """
+
+    update: torch.Tensor
+    state: dict[str, torch.Tensor] = field(default_factory=dict)
+    bytes_up: int | None = None
+    bytes_down: int | None = None
+    epsilon: float | None = None
+
+
+@runtime_checkable
+class RoundAggregator(Protocol):
+    """An aggregator that needs the round's number, a memory, or its own count of bytes.
+
+    Privacy mechanisms, secure aggregation and encryption are of this kind (chapters 06 to 08).
+    """
+
+    def start(self, size: int) -> dict[str, torch.Tensor]:
+        """The memory before the first round, for updates of `size` parameters."""
+        ...
+
+    def aggregate_round(
+        self,
+        updates: torch.Tensor,
+        weights: torch.Tensor,
+        state: dict[str, torch.Tensor],
+        context: RoundContext,
+    ) -> Aggregated:
+        """Combine updates [K, P] with weights [K] (training rows); leave the arguments as is."""
+        ...
+
+
+def aggregate(
+    aggregator: Aggregator | RoundAggregator,
+    updates: torch.Tensor,
+    weights: torch.Tensor,
+    state: dict[str, torch.Tensor],
+    context: RoundContext,
+) -> Aggregated:
+    """Call an aggregator of either kind."""
+    if isinstance(aggregator, RoundAggregator):
+        return aggregator.aggregate_round(updates, weights, state, context)
+    if not len(updates):  # Poisson sampling chose nobody: the global weights stay as they are
+        return Aggregated(updates.new_zeros(updates.shape[1]), state)
+    return Aggregated(aggregator.aggregate(updates, weights), state)
 
 
 @dataclass(frozen=True)

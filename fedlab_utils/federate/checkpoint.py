@@ -38,12 +38,21 @@ def fingerprint(model: nn.Module, federation: Federation, settings: Sequence[obj
 
 
 def save(
-    path: Path, weights: torch.Tensor, state: ServerState, history: History, mark: str
+    path: Path,
+    weights: torch.Tensor,
+    state: ServerState,
+    memory: dict[str, torch.Tensor],
+    history: History,
+    mark: str,
 ) -> None:
-    """Write a checkpoint; a crash while writing leaves the previous one whole."""
+    """Write a checkpoint; a crash while writing leaves the previous one whole.
+
+    `state` is the server optimiser's memory, `memory` the aggregator's.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     arrays: dict[str, Any] = {f"server.{name}": value.numpy() for name, value in state.items()}
+    arrays |= {f"aggregator.{name}": value.numpy() for name, value in memory.items()}
     about = json.dumps({"fingerprint": mark, "history": history.to_records()})
     with open(temporary, "wb") as file:
         np.savez(file, weights=weights.numpy(), about=np.array(about), **arrays)
@@ -52,7 +61,9 @@ def save(
     os.replace(temporary, path)
 
 
-def load(path: Path, mark: str) -> tuple[torch.Tensor, ServerState, History]:
+def load(
+    path: Path, mark: str
+) -> tuple[torch.Tensor, ServerState, dict[str, torch.Tensor], History]:
     """Read a checkpoint of the run with this fingerprint.
 
     Raises CheckpointError if the file is damaged or was written by a run with other data,
@@ -62,11 +73,14 @@ def load(path: Path, mark: str) -> tuple[torch.Tensor, ServerState, History]:
         with np.load(path, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
             weights = torch.from_numpy(archive["weights"])
-            state = {
-                name.removeprefix("server."): torch.from_numpy(archive[name])
-                for name in archive.files
-                if name.startswith("server.")
-            }
+            state, memory = (
+                {
+                    name.removeprefix(owner): torch.from_numpy(archive[name])
+                    for name in archive.files
+                    if name.startswith(owner)
+                }
+                for owner in ("server.", "aggregator.")
+            )
             found, history = about["fingerprint"], History.from_records(about["history"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
@@ -78,4 +92,4 @@ def load(path: Path, mark: str) -> tuple[torch.Tensor, ServerState, History]:
             f"checkpoint {path} belongs to a run with another model, other data or other settings "
             f"(rounds may differ, nothing else). Give another path, or delete it to start anew."
         )
-    return weights, state, history
+    return weights, state, memory, history

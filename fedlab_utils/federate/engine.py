@@ -227,12 +227,14 @@ def train_loop(
 
     The readable reference: what a client does when it is alone on its own machine.
     """
+    updates = torch.empty(len(clients), weights.numel())
+    losses = torch.empty(len(clients))
     with _one_thread_each():
-        alone = [
-            _train_alone(model, weights, store.of(client), client, local, seed, round_)
-            for client in clients
-        ]
-    return torch.stack([update for update, _ in alone]), torch.tensor([loss for _, loss in alone])
+        for i, client in enumerate(clients):
+            updates[i], losses[i] = _train_alone(
+                model, weights, store.of(client), client, local, seed, round_
+            )
+    return updates, losses
 
 
 def _train_alone(

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,15 +14,22 @@ from torch import nn
 from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import DivergedError, FedlabError
 from fedlab_utils.federate import checkpoint as checkpoints
-from fedlab_utils.federate.aggregators import Aggregator, Mean
-from fedlab_utils.federate.engine import RowStore, train_loop, train_stacked
+from fedlab_utils.federate.aggregators import (
+    Aggregator,
+    Mean,
+    RoundAggregator,
+    RoundContext,
+    aggregate,
+)
+from fedlab_utils.federate.engine import RowStore, train_stacked
 from fedlab_utils.federate.history import History, Round
+from fedlab_utils.federate.sampling import Poisson, choose_clients
 from fedlab_utils.federate.servers import ServerOptimizer, ServerSGD
-from fedlab_utils.federate.solvers import SGD
+from fedlab_utils.federate.solvers import SGD, Engine, LocalSolver
 from fedlab_utils.models.dense import DenseAutoencoder
 from fedlab_utils.models.flat import flatten, unflatten
 
-ENGINES = {"stacked": train_stacked, "loop": train_loop}
+ENGINES = ("stacked", "loop")
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,13 @@ def fit(
     federation: Federation,
     *,
     rounds: int,
-    local: SGD | None = None,
-    aggregator: Aggregator | None = None,
+    local: LocalSolver | None = None,
+    aggregator: Aggregator | RoundAggregator | None = None,
     server: ServerOptimizer | None = None,
-    clients_per_round: int | None = None,
+    clients_per_round: int | Poisson | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    engine: Literal["stacked", "loop"] = "stacked",
+    engine: Engine = "stacked",
     progress: bool = True,
 ) -> Run:
     """Train one model on data that stays with its clients.
@@ -60,7 +66,8 @@ def fit(
         local: what a client does; default `SGD()`.
         aggregator: how updates are combined; default `Mean()`, weighted by training rows.
         server: how the global weights move; default `ServerSGD()`, which adds the update.
-        clients_per_round: how many clients, drawn anew each round; None means all.
+        clients_per_round: how many clients, drawn anew each round; `Poisson(rate)` lets each
+            decide by its own coin; None means all.
         seed: fixes sampling and shuffling. Same seed, same bits.
         checkpoint: a file written after each round. If it exists the run goes on from there,
             to the same bits as a run without a break.
@@ -79,14 +86,17 @@ def fit(
     local, aggregator, server = local or SGD(), aggregator or Mean(), server or ServerSGD()
     _check(model, federation, rounds, clients_per_round, engine)
     weights = flatten(model)
-    state, history = server.start(weights), History()
+    state, memory = server.start(weights), {}
+    if isinstance(aggregator, RoundAggregator):
+        memory = aggregator.start(weights.numel())
+    history = History()
     path = None if checkpoint is None else Path(checkpoint)
     mark = ""
     if path is not None:
         settings = (local, aggregator, server, clients_per_round, seed, engine)
         mark = checkpoints.fingerprint(model, federation, settings)
         if path.exists():
-            weights, state, history = checkpoints.load(path, mark)
+            weights, state, memory, history = checkpoints.load(path, mark)
             if len(history) > rounds:
                 raise FedlabError(
                     f"checkpoint {path} already holds {len(history)} rounds, you ask for {rounds}."
@@ -96,26 +106,30 @@ def fit(
     for round_ in _bar(range(len(history), rounds), progress):
         began = time.perf_counter()
         clients = choose_clients(len(federation), clients_per_round, seed, round_)
-        updates, losses = ENGINES[engine](model, weights, store, clients, local, seed, round_)
+        updates, losses = local.train(engine, model, weights, store, clients, seed, round_)
         finite = updates.isfinite().all(dim=1) & losses.isfinite()
         if not bool(finite.all()):
             raise _diverged([names[clients[i]] for i in np.flatnonzero(~finite)], round_, local)
         rows = torch.from_numpy(store.sizes[clients]).float()
-        weights, state = server.step(weights, aggregator.aggregate(updates, rows), state)
-        size = 4 * weights.numel() * len(clients)
+        context = RoundContext(seed, round_, tuple(names[i] for i in clients), len(names))
+        done = aggregate(aggregator, updates, rows, memory, context)
+        memory = done.state
+        weights, state = server.step(weights, done.update, state)
+        plain = 4 * weights.numel() * len(clients)
         history.rounds.append(
             Round(
                 round=round_ + 1,
-                clients=tuple(names[i] for i in clients),
-                loss=float((losses.double() * rows).sum() / rows.double().sum()),
+                clients=context.clients,
+                loss=_mean_loss(losses, rows),
                 client_losses=tuple(losses.tolist()),
-                bytes_up=size,
-                bytes_down=size,
+                bytes_up=plain if done.bytes_up is None else done.bytes_up,
+                bytes_down=plain if done.bytes_down is None else done.bytes_down,
                 seconds=time.perf_counter() - began,
+                epsilon=done.epsilon,
             )
         )
         if path is not None:
-            checkpoints.save(path, weights, state, history, mark)
+            checkpoints.save(path, weights, state, memory, history, mark)
     return Run(unflatten(weights, model), history)
 
 
@@ -148,24 +162,21 @@ def fit_local(
     }
 
 
-def choose_clients(total: int, per_round: int | None, seed: int, round_: int) -> np.ndarray:
-    """Numbers of the clients that take part in a round, in order; drawn without replacement."""
-    if per_round is None or per_round == total:
-        return np.arange(total)
-    rng = np.random.default_rng([seed, 0xC11E, round_])
-    return np.sort(rng.choice(total, size=per_round, replace=False))
+def _mean_loss(losses: torch.Tensor, rows: torch.Tensor) -> float:
+    """Losses [K] weighted by rows [K]; nan for a round in which nobody took part."""
+    return float((losses.double() * rows).sum() / rows.double().sum())
 
 
 def _check(
-    model: nn.Module, federation: Federation, rounds: int, per_round: int | None, engine: str
+    model: nn.Module,
+    federation: Federation,
+    rounds: int,
+    per_round: int | Poisson | None,
+    engine: str,
 ) -> None:
     if rounds < 0 or int(rounds) != rounds:
         raise FedlabError(f"rounds={rounds} must be a whole number and not negative.")
-    if per_round is not None and not 1 <= per_round <= len(federation):
-        raise FedlabError(
-            f"clients_per_round={per_round}: the federation has {len(federation)} clients to "
-            f"choose from; give 1 to {len(federation)}, or None for all."
-        )
+    choose_clients(len(federation), per_round, 0, 0)  # raises for a number that makes no sense
     if engine not in ENGINES:
         raise FedlabError(f"engine={engine!r}: choose one of {', '.join(ENGINES)}.")
     if isinstance(model, DenseAutoencoder) and model.widths[0] != federation.n_features:
@@ -175,10 +186,10 @@ def _check(
         )
 
 
-def _diverged(names: list[str], round_: int, local: SGD) -> DivergedError:
+def _diverged(names: list[str], round_: int, local: LocalSolver) -> DivergedError:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return DivergedError(
-        f"round {round_ + 1}: the weights of {shown} are not finite any more (lr={local.lr}). Use "
+        f"round {round_ + 1}: the weights of {shown} are not finite any more ({local}). Use "
         f"a smaller lr, and look at this client's data: a feature on another scale than the other "
         f"clients' is the usual reason. Nothing of this round was used."
     )

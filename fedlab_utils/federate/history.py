@@ -20,9 +20,10 @@ class Round:
         loss: mean training loss over the round's local steps, weighted by rows.
         client_losses: the same of each client, in the order of `clients`; one far above the
             others has data on another scale, or is about to diverge.
-        bytes_up: bytes all clients together sent to the server (float32 updates).
-        bytes_down: bytes the server sent to all clients together (float32 weights).
+        bytes_up: bytes all clients together sent to the server.
+        bytes_down: bytes the server sent to all clients together.
         seconds: time of the round on this machine.
+        epsilon: privacy spent up to and with this round; None if the run claims none.
     """
 
     round: int
@@ -32,6 +33,7 @@ class Round:
     bytes_up: int
     bytes_down: int
     seconds: float
+    epsilon: float | None = None
 
 
 @dataclass
@@ -69,6 +71,11 @@ class History:
         """Bytes sent by the server in each round."""
         return [r.bytes_down for r in self.rounds]
 
+    @property
+    def epsilon(self) -> list[float | None]:
+        """Privacy spent up to and with each round."""
+        return [r.epsilon for r in self.rounds]
+
     def to_records(self) -> list[dict]:
         """One plain dict per round, as a checkpoint stores them."""
         return [asdict(r) for r in self.rounds]
@@ -95,4 +102,6 @@ class History:
 
         rows = [{**asdict(r), "clients": len(r.clients)} for r in self.rounds]
         frame = pd.DataFrame(rows, columns=[f.name for f in fields(Round)])
+        if frame["epsilon"].isna().all():  # a run without a privacy claim needs no column for it
+            frame = frame.drop(columns="epsilon")
         return frame.drop(columns="client_losses").set_index("round")

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
+import numpy as np
 import torch
+from torch import nn
 
 from fedlab_utils.errors import FedlabError
+
+if TYPE_CHECKING:
+    from fedlab_utils.federate.engine import RowStore
+
+Engine = Literal["stacked", "loop"]
+
+
+class LocalSolver(Protocol):
+    """Anything that makes an update of a client's rows."""
+
+    def train(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        weights: torch.Tensor,
+        store: RowStore,
+        clients: np.ndarray,
+        seed: int,
+        round_: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Train the clients of these numbers from weights [P]; updates [K, P] and losses [K]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +64,22 @@ class SGD:
             raise FedlabError(f"SGD: batch_size={self.batch_size} must be at least 1, or None.")
         if not 0 <= self.momentum < 1:
             raise FedlabError(f"SGD: momentum={self.momentum} must be at least 0 and less than 1.")
+
+    def train(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        weights: torch.Tensor,
+        store: RowStore,
+        clients: np.ndarray,
+        seed: int,
+        round_: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See LocalSolver."""
+        from fedlab_utils.federate import engine as engines
+
+        run = engines.train_stacked if engine == "stacked" else engines.train_loop
+        return run(model, weights, store, clients, self, seed, round_)
 
     def step(
         self, weights: torch.Tensor, gradients: torch.Tensor, velocity: torch.Tensor | None

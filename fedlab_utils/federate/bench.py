@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ from fedlab_utils.models.flat import flatten
 
 ROWS, FEATURES = 256, 20
 LOCAL = SGD(lr=0.05, epochs=1, batch_size=32)
+# A turn is as many rounds as fit into this time: in training rounds follow one another, and the
+# first after another contestant's turn pays for memory that went back to the system.
+_TURN_SECONDS = 0.25
 Contestant = Callable[[nn.Module, RowStore, np.ndarray], torch.Tensor]
 
 
@@ -110,9 +114,18 @@ def measure(
     seconds: dict[str, list[float]] = {}
     weights: dict[str, torch.Tensor] = {}
 
-    def note(name: str, new: torch.Tensor, spent: float) -> None:
-        weights[name] = new
-        seconds.setdefault(name, []).append(spent)
+    def turn(name: str, round_: Callable[[], tuple[torch.Tensor | np.ndarray, float]]) -> None:
+        spent: list[float] = []
+        while sum(spent) < _TURN_SECONDS:
+            new, one = round_()
+            weights[name] = torch.as_tensor(new)
+            spent.append(one)
+        seconds.setdefault(name, []).append(statistics.mean(spent))
+
+    def timed(run: Contestant) -> tuple[torch.Tensor, float]:
+        began = time.perf_counter()
+        new = run(model, store, everyone)
+        return new, time.perf_counter() - began
 
     with ExitStack() as stack:
         others = [
@@ -121,12 +134,9 @@ def measure(
         ]
         for _ in range(repeats + 1):
             for name, run in CONTESTANTS.items():
-                began = time.perf_counter()
-                new = run(model, store, everyone)
-                note(name, new, time.perf_counter() - began)
+                turn(name, partial(timed, run))
             for rival in others:
-                vector, spent = rival.round()
-                note(rival.name, torch.from_numpy(vector), spent)
+                turn(rival.name, rival.round)
     seconds = {name: each[1:] for name, each in seconds.items()}  # the first turn warms up
     reference = weights["naive loop"]
     rows: list[dict[str, float | str]] = []

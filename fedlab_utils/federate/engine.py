@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -137,8 +138,8 @@ def _schedule(
     sizes: np.ndarray,
     batch_size: int,
     epochs: int,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each step's row numbers [k, batch_size] and how many of them count [k].
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Each step's row numbers [k, batch_size] and how many of them count [k] (float32).
 
     `sizes` must fall: the clients still at work are then the first k. A client begins its next
     epoch as soon as it has finished one; it does not wait for larger clients.
@@ -159,7 +160,41 @@ def _schedule(
             rows = order[:, batch[0] * batch_size : (batch[0] + 1) * batch_size]
         else:
             rows = np.take_along_axis(order[:k], batch[:, None] * batch_size + columns, axis=1)
-        yield rows, np.minimum(sizes[:k] - batch * batch_size, batch_size)
+        counts = np.minimum(sizes[:k] - batch * batch_size, batch_size)
+        yield rows, torch.from_numpy(counts.astype(np.float32))
+
+
+def _batches(
+    store: RowStore,
+    clients: np.ndarray,
+    schedule: Iterator[tuple[np.ndarray, torch.Tensor]],
+    width: int,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The rows of each step, padded to [k, width, ...], and how many count [k].
+
+    The rows of several steps are fetched at once, client by client: one that is read eight times
+    from the same few kilobytes has them in the cache; a sweep over all clients per step has not.
+    """
+    step_bytes = 4 * len(clients) * width * store.floats_per_row()
+    block = max(1, _CHUNK_BYTES // step_bytes)
+    shape = store.rows.shape[1:]
+    buffer = torch.empty(0, *shape)
+    for k, steps in groupby(schedule, key=lambda step: len(step[0])):
+        index = np.zeros((k, block, width), dtype=np.int64)
+        while True:
+            counts = []
+            for s, (rows, count) in enumerate(islice(steps, block)):
+                index[:, s, : rows.shape[1]] = rows
+                counts.append(count)
+            if not counts:
+                break
+            which = index[:, : len(counts)] + store.offsets[clients[:k], None, None]
+            if len(buffer) < which.size:
+                buffer = torch.empty(which.size, *shape)
+            x = torch.index_select(
+                store.rows, 0, torch.from_numpy(which.reshape(-1)), out=buffer[: which.size]
+            ).view(*which.shape, *shape)
+            yield from zip(x.unbind(1), counts, strict=True)
 
 
 def _train_chunk(
@@ -174,7 +209,6 @@ def _train_chunk(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train clients of one batch width, largest first, until the last has finished."""
     sizes = store.sizes[clients]
-    offsets = store.offsets[clients][:, None]
     stacked: StackedModel
     if isinstance(model, DenseAutoencoder):
         stacked = StackedDense(model, weights, len(clients), width)
@@ -183,32 +217,18 @@ def _train_chunk(
     trained = torch.empty(len(clients), weights.numel())
     loss_sum = torch.zeros(len(clients), dtype=torch.float64)
     batch_size = min(local.batch_size or width, width)
-    full = torch.zeros(len(clients), width)
-    full[:, :batch_size] = 1 / batch_size
-    x_shape = store.rows.shape[1:]
-    padded = np.zeros((len(clients), width), dtype=np.int64)
-    # Rows of a step go into one buffer: fresh memory of this size costs more than the copy.
-    gathered = torch.empty(len(clients) * width, *x_shape)
+    schedule = _schedule(seed, round_, clients, sizes, batch_size, local.epochs)
     velocity: torch.Tensor | None = None
     active = len(clients)
     with torch.no_grad():
-        for rows, counts in _schedule(seed, round_, clients, sizes, batch_size, local.epochs):
-            k = len(rows)
+        for x, counts in _batches(store, clients, schedule, width):
+            k = len(x)
             if k < active:
                 trained[k:active] = stacked.matrix()[k:]
                 velocity = None if velocity is None else stacked.keep(velocity, k)
                 stacked.shrink(k)
                 active = k
-            padded[:k, :batch_size] = rows
-            index = torch.from_numpy((padded[:k] + offsets[:k]).reshape(-1))
-            x = torch.index_select(store.rows, 0, index, out=gathered[: k * width])
-            x = x.view(k, width, *x_shape)
-            if (counts == batch_size).all():
-                loss = stacked.differentiate(x, full[:k])
-            else:
-                used = (np.arange(width) < counts[:, None]) / counts[:, None]
-                loss = stacked.differentiate(x, torch.from_numpy(used.astype(np.float32)))
-            loss_sum[:k] += loss * torch.from_numpy(counts)
+            loss_sum[:k] += stacked.differentiate(x, counts)
             velocity = local.step(stacked.weights, stacked.gradients, velocity)
         trained[:active] = stacked.matrix()
     return trained - weights, loss_sum.div(torch.from_numpy(sizes * local.epochs)).float()

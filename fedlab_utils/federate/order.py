@@ -45,6 +45,6 @@ def batch_order(
     padding = rows >= np.asarray(sizes, dtype=np.uint64)[:, None]
     keys[padding] = np.iinfo(np.uint64).max  # sorts to the end
     keys.sort(axis=1)
-    order = (keys & _INDEX_MASK).astype(np.int64)
-    order[padding] = 0
-    return order
+    keys &= _INDEX_MASK
+    keys[padding] = 0
+    return keys.view(np.int64)

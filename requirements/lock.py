@@ -12,7 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # The release of torch that the course is tested with; the other versions follow from it.
 TORCH = "torch==2.13.0"
-LOCKS = {"core.lock": ["notebooks"], "dev.lock": ["notebooks", "dev"]}
+COURSE = ["notebooks", "syft", "flower", "privacy"]
+LOCKS = {"core.lock": COURSE, "dev.lock": [*COURSE, "dev"]}
 HEADER = """\
 # {name}: versions tested together on Python 3.11 to 3.13. Written by `make lock`; do not edit.
 # Contents: fedlab-utils with the extras {extras}.

@@ -16,9 +16,11 @@ PIP_ARGS ?=
 LAB_ARGS ?=
 CHAPTERS ?=
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# Where the tests of TensorFlow Federated are required, so is its environment.
+TFF_MISSING = test -z "$(FEDLAB_REQUIRE_TFF)"
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup lab run test chapters doctor bench lint lock clean
+.PHONY: help setup lab run test chapters tff doctor bench lint lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -28,17 +30,21 @@ setup: $(VENV)/.core ## make the environment (.venv) and install the course
 lab: $(VENV)/.core ## open JupyterLab on chapter 0
 	@$(BIN)/jupyter lab chapters/00_welcome.ipynb $(LAB_ARGS)
 
-run: $(VENV)/.core ## execute every chapter; print results, seconds and peak memory
+run: $(VENV)/.core tff ## execute every chapter; print results, seconds and peak memory
 	@$(PY) -m fedlab_utils.course.build --run $(CHAPTERS)
 
-test: $(VENV)/.dev ## run everything: style, types, tests
+test: $(VENV)/.dev tff ## run everything: style, types, tests
 	@$(BIN)/ruff check . || { echo 'ruff found the above: `make lint` repairs most of it.'; exit 1; }
 	@$(BIN)/ruff format --check . || { echo 'Run `make lint` to format these files.'; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/pytest --cov $(PYTEST_ARGS)
 
-chapters: $(VENV)/.dev ## build the notebooks whose source or code has changed
+chapters: $(VENV)/.dev tff ## build the notebooks whose source or code has changed
 	@$(PY) -m fedlab_utils.course.build $(CHAPTERS)
+
+# Where it cannot be had, the command says why, and its chapter and tests are left out.
+tff: $(VENV)/.core ## make the environment of TensorFlow Federated (2 GB, Linux only)
+	@$(PY) -m fedlab_utils.runtimes.tff install || $(TFF_MISSING)
 
 doctor: $(VENV)/.core ## list what works here, and the command for what is missing
 	@$(PY) -m fedlab_utils.course.doctor

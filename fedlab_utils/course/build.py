@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedlab_utils.course import needs, outputs, readme, results
 from fedlab_utils.course import notebook as nb
-from fedlab_utils.course import outputs, readme, results
 from fedlab_utils.course.execute import ChapterFailed, Execution, execute
 from fedlab_utils.course.links import Repository, repository
 from fedlab_utils.course.state import State
@@ -113,7 +113,8 @@ class Course:
 def build(course: Course, name: str) -> Execution:
     """Build one chapter: execute both notebooks, then write everything at once.
 
-    Raises ChapterFailed or ValueError; the files of the last good build then stay as they were.
+    Raises ChapterFailed, Unavailable or ValueError; the files of the last good build then stay as
+    they were.
     """
     import nbformat
 
@@ -153,6 +154,7 @@ def build(course: Course, name: str) -> Execution:
 def _run(notebook: Any, label: str, folder: Path, keep: Path) -> Execution:
     from tqdm import tqdm
 
+    needs.require(notebook)
     environment = {
         "FEDLAB_RESULTS": str(keep / "results"),
         "FEDLAB_FIGURES": str(keep / "figures"),
@@ -194,12 +196,17 @@ def _measure(execution: Execution) -> str:
 
 
 def _each(names: list[str], work: Callable[[str], str]) -> int:
-    """Do the work for each chapter; a failing one is reported and the others go on."""
+    """Do the work for each chapter; a failing one is reported and the others go on.
+
+    One that cannot run on this machine is named and is no failure. Returns the failures' number.
+    """
     failures = []
     for name in names:
         begin = time.perf_counter()
         try:
             print(f"{name}: {work(name)}", flush=True)
+        except needs.Unavailable as reason:
+            print(f"{name}: left out: {reason}", flush=True)
         except (ChapterFailed, ValueError) as error:
             failures.append(f"{error}")
             seconds = time.perf_counter() - begin

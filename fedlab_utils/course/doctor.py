@@ -181,17 +181,13 @@ def _extra(name: str, purpose: str) -> Finding:
 
 
 def _tff() -> Finding:
-    """TensorFlow Federated lives in an environment of its own, if this version can make one."""
-    try:
-        runtime = importlib.import_module("fedlab_utils.runtimes.tff")
-    except ModuleNotFoundError:
-        return Finding(OPTIONAL, "TFF", "not part of this version of the course")
-    folder = runtime.environment()
-    if (Path(folder) / "bin" / "python").exists():
-        return Finding(OK, "TFF", str(folder))
-    return Finding(
-        OPTIONAL, "TFF", "no environment yet", "python -m fedlab_utils.runtimes.tff install"
-    )
+    """TensorFlow Federated lives in an environment of its own."""
+    runtime = importlib.import_module("fedlab_utils.runtimes.tff")
+    found = runtime.status()
+    if found.ready:
+        return Finding(OK, "TFF", str(found))
+    remedy = "make tff" if checkout() is not None else runtime.INSTALL
+    return Finding(OPTIONAL, "TFF", f"{found.state} (chapter 05): {found.folder}", remedy)
 
 
 def _data_cache() -> Finding:

@@ -29,7 +29,10 @@ class State:
 
     def record(self, name: str, files: Iterable[Path], seconds: float, memory_mb: float) -> None:
         """Remember a build; `save` writes it. Memory is rounded to 10 MB, seconds to 0.1."""
-        inside = (file.resolve() for file in files)
+        inside = {file.resolve() for file in files}
+        # A runtime's other files run in processes of their own, where nobody lists them.
+        for package in [file.parent for file in inside if "runtimes" in file.parts]:
+            inside.update(package.rglob("*.py"))
         modules = sorted(
             file.relative_to(self._root).as_posix()
             for file in inside

@@ -134,6 +134,16 @@ def test_package_files_count_as_inputs(root: Path) -> None:
     module.write_text("a = 2")
     assert Course(root).state.changed("01_tiny")
 
+    # Files of a runtime count even if another process imports them.
+    worker = root / "fedlab_utils" / "runtimes" / "one" / "worker.py"
+    worker.parent.mkdir(parents=True)
+    worker.write_text("a = 1")
+    state.record("01_tiny", [worker.with_name("__init__.py")], 1.0, 1.0)
+    state.save()
+    assert not Course(root).state.changed("01_tiny")
+    worker.write_text("a = 2")
+    assert Course(root).state.changed("01_tiny")
+
 
 @pytest.mark.slow
 def test_a_failing_chapter_is_explained_and_the_others_go_on(
@@ -156,3 +166,16 @@ def test_names(root: Path) -> None:
     with pytest.raises(ValueError, match="no chapter '7'; there are 01_tiny"):
         course.names(["7"])
     assert main(["--root", str(root), "7"]) == 1
+
+
+def test_a_chapter_that_cannot_run_here_is_named_and_left_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FEDLAB_TFF", str(root / "nothing"))
+    source = "# %% [markdown]\n# # Far\n\n# %%\n%load_ext fedlab_utils.runtimes.tff\n"
+    (root / "chapters" / "src" / "01_tiny.py").write_text(source)
+    assert main(["--root", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert "01_tiny: left out: needs TensorFlow Federated, missing" in told
+    assert "python -m fedlab_utils.runtimes.tff install" in told
+    assert not (root / "chapters" / "01_tiny.ipynb").exists()

@@ -1,5 +1,6 @@
 """The doctor runs where things are missing, quickly, and says what to do."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from fedlab_utils.course import doctor
 from fedlab_utils.course.doctor import MISSING, OK, OPTIONAL, Finding
+from fedlab_utils.runtimes.tff import home
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,17 +95,26 @@ def test_report_text() -> None:
     assert "✓ x" in text and "-> make it" in text and not doctor.healthy(findings)
 
 
-def test_tff_and_data_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Both are looked up by name: the parts of the package that hold them may be absent."""
+def test_tff_in_a_checkout_and_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(home.VARIABLE, str(tmp_path))
+    assert doctor._tff().remedy == "make tff" and "missing" in doctor._tff().detail
+    monkeypatch.setattr(doctor, "checkout", lambda: None)
+    assert doctor._tff().remedy == "python -m fedlab_utils.runtimes.tff install"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("x")
+    assert doctor._tff().state == OPTIONAL and "incomplete" in doctor._tff().detail
+    stamp = {"lock": home.lock_hash(), "tff": "0.87", "python": "3.11", "megabytes": 1}
+    (tmp_path / home.STAMP).write_text(json.dumps(stamp))
+    assert doctor._tff().state == OK and not doctor._tff().remedy
+
+
+def test_data_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is looked up by name: the part of the package that holds it may be absent."""
 
     def pretend(**names: object) -> None:
         monkeypatch.setattr(doctor.importlib, "import_module", lambda _: SimpleNamespace(**names))
 
-    pretend(environment=lambda: tmp_path, cache_folder=lambda: tmp_path)
-    assert doctor._tff().remedy == "python -m fedlab_utils.runtimes.tff install"
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").write_text("x")
-    assert doctor._tff().state == OK
+    pretend(cache_folder=lambda: tmp_path)
     assert doctor._data_cache().detail.endswith("(0 MB)")
     pretend()
     assert doctor._data_cache().state == OPTIONAL

@@ -1,6 +1,7 @@
-"""Scores, floors, metrics, reports and label-free thresholds. Taught in chapters 01, 02, 10."""
+"""Detectors, floors, metrics, reports and label-free thresholds. Taught in chapters 01, 02, 10."""
 
 from fedlab_utils.detect.alarms import threshold_report
+from fedlab_utils.detect.ensemble import RankFusion, RankReference, federated_reference, fuse
 from fedlab_utils.detect.evaluation import evaluate
 from fedlab_utils.detect.floors import (
     RowNorm,
@@ -9,6 +10,13 @@ from fedlab_utils.detect.floors import (
     isolation_forest,
     redraw,
 )
+from fedlab_utils.detect.forest import Forest, average_path
+from fedlab_utils.detect.forest_common import CommonTrees, add_counts, grow_common
+from fedlab_utils.detect.forest_grow import from_sklearn, grow_forest
+from fedlab_utils.detect.forest_leaks import singled_out, value_bounds
+from fedlab_utils.detect.forest_private import CountNoise, laplace_deviation
+from fedlab_utils.detect.forest_ranges import RangeHistograms, fixed_ranges
+from fedlab_utils.detect.forest_union import Committee, Member, committee, grow_local, union
 from fedlab_utils.detect.histogram import ScoreHistogram, federated_threshold, score_edges
 from fedlab_utils.detect.metrics import (
     ClientMetrics,
@@ -19,6 +27,7 @@ from fedlab_utils.detect.metrics import (
     prevalence,
     worst_client,
 )
+from fedlab_utils.detect.oneclass import OneClass, OneClassSGD
 from fedlab_utils.detect.report import Report, Result, format_summary, summarise
 from fedlab_utils.detect.scores import (
     AutoencoderDetector,
@@ -34,23 +43,44 @@ __all__ = [
     "AlarmRateBound",
     "AutoencoderDetector",
     "ClientMetrics",
+    "Committee",
+    "CommonTrees",
+    "CountNoise",
     "Detector",
+    "Forest",
+    "Member",
+    "OneClass",
+    "OneClassSGD",
+    "RangeHistograms",
+    "RankFusion",
+    "RankReference",
     "Report",
     "Result",
     "RowNorm",
     "ScoreHistogram",
     "SklearnDetector",
     "UntrainedAutoencoder",
+    "add_counts",
     "alarm_rate_bound",
     "as_detector",
     "auc",
+    "average_path",
     "average_precision",
     "by_kind",
     "check_rows",
+    "committee",
     "evaluate",
+    "federated_reference",
     "federated_threshold",
+    "fixed_ranges",
     "format_summary",
+    "from_sklearn",
+    "fuse",
+    "grow_common",
+    "grow_forest",
+    "grow_local",
     "isolation_forest",
+    "laplace_deviation",
     "local_threshold",
     "mean_client",
     "prevalence",
@@ -58,7 +88,10 @@ __all__ = [
     "redraw",
     "score_edges",
     "scores_of",
+    "singled_out",
     "summarise",
     "threshold_report",
+    "union",
+    "value_bounds",
     "worst_client",
 ]

@@ -32,8 +32,9 @@ def evaluate(
 
     `model_or_detectors` is an autoencoder, a `Detector`, a dict name -> one of these, or a dict
     name -> (dict client name -> model) for local models. Of local models, each client's rows are
-    scored by its own; the unseen client, which has none, gets the mean of the AP (and AUC) that
-    the local models reach on it.
+    scored by its own. The unseen client is scored by its own too, if the dict has a model under
+    its name (fine-tuned by the newcomer, say); otherwise it gets the mean of the AP (and AUC)
+    that the local models reach on it.
 
     With `baselines` three rows are added: "untrained autoencoder" (the first autoencoder given,
     redrawn from `seed`) and "row norm" (moments of all clients' training rows) are the floor,
@@ -64,6 +65,7 @@ def _named(given: Any, federation: Federation) -> dict[str, Entry]:
     if not given:
         raise DataError("there is no detector: the dict is empty")
     members = [client.name for client in federation.clients]
+    everyone = [client.name for client in federation.everyone]
     if set(given) == set(members) and len(members) > 1:
         raise DataError(
             'these look like local models, one for each client; give them a name: {"local": models}'
@@ -74,11 +76,11 @@ def _named(given: Any, federation: Federation) -> dict[str, Entry]:
             chosen[str(name)] = as_detector(entry)
             continue
         missing = [member for member in members if member not in entry]
-        unknown = [str(key) for key in entry if key not in members]
+        unknown = [str(key) for key in entry if key not in everyone]
         if missing or unknown:
             problem = f"none for {missing[0]!r}" if missing else f"no client {unknown[0]!r}"
             raise DataError(f"{name}: local models must match the clients: {problem}")
-        chosen[str(name)] = {member: as_detector(entry[member]) for member in members}
+        chosen[str(name)] = {who: as_detector(entry[who]) for who in everyone if who in entry}
     return chosen
 
 
@@ -128,7 +130,10 @@ def _measure(name: str, entry: Entry, federation: Federation) -> Result:
 def _unseen(name: str, entry: Entry, client: Client | None) -> ClientMetrics | None:
     if client is None:
         return None
-    detectors = entry.values() if isinstance(entry, dict) else [entry]
+    if isinstance(entry, dict):
+        detectors = [entry[client.name]] if client.name in entry else list(entry.values())
+    else:
+        detectors = [entry]
     each = [
         ClientMetrics.of(client.name, client.y_test, _scores(detector, client, name))
         for detector in detectors

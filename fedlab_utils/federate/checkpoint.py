@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from torch import nn
 from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import CheckpointError
 from fedlab_utils.federate.history import History
-from fedlab_utils.federate.servers import ServerState
+
+State = dict[str, torch.Tensor]
+OWNERS = ("server", "aggregator", "solver")
 
 
 def fingerprint(model: nn.Module, federation: Federation, settings: Sequence[object]) -> str:
@@ -40,19 +42,21 @@ def fingerprint(model: nn.Module, federation: Federation, settings: Sequence[obj
 def save(
     path: Path,
     weights: torch.Tensor,
-    state: ServerState,
-    memory: dict[str, torch.Tensor],
+    memory: Mapping[str, State],
     history: History,
     mark: str,
 ) -> None:
     """Write a checkpoint; a crash while writing leaves the previous one whole.
 
-    `state` is the server optimiser's memory, `memory` the aggregator's.
+    `memory` holds what each of OWNERS remembers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    arrays: dict[str, Any] = {f"server.{name}": value.numpy() for name, value in state.items()}
-    arrays |= {f"aggregator.{name}": value.numpy() for name, value in memory.items()}
+    arrays: dict[str, Any] = {
+        f"{owner}.{name}": value.numpy()
+        for owner in OWNERS
+        for name, value in memory[owner].items()
+    }
     about = json.dumps({"fingerprint": mark, "history": history.to_records()})
     with open(temporary, "wb") as file:
         np.savez(file, weights=weights.numpy(), about=np.array(about), **arrays)
@@ -61,9 +65,7 @@ def save(
     os.replace(temporary, path)
 
 
-def load(
-    path: Path, mark: str
-) -> tuple[torch.Tensor, ServerState, dict[str, torch.Tensor], History]:
+def load(path: Path, mark: str) -> tuple[torch.Tensor, dict[str, State], History]:
     """Read a checkpoint of the run with this fingerprint.
 
     Raises CheckpointError if the file is damaged or was written by a run with other data,
@@ -73,14 +75,14 @@ def load(
         with np.load(path, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
             weights = torch.from_numpy(archive["weights"])
-            state, memory = (
-                {
-                    name.removeprefix(owner): torch.from_numpy(archive[name])
+            memory = {
+                owner: {
+                    name.removeprefix(owner + "."): torch.from_numpy(archive[name])
                     for name in archive.files
-                    if name.startswith(owner)
+                    if name.startswith(owner + ".")
                 }
-                for owner in ("server.", "aggregator.")
-            )
+                for owner in OWNERS
+            }
             found, history = about["fingerprint"], History.from_records(about["history"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
@@ -92,4 +94,4 @@ def load(
             f"checkpoint {path} belongs to a run with another model, other data or other settings "
             f"(rounds may differ, nothing else). Give another path, or delete it to start anew."
         )
-    return weights, state, memory, history
+    return weights, memory, history

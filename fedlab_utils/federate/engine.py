@@ -1,12 +1,12 @@
-"""Local training of many clients: stacked, and the plain loop it must agree with.
+"""Local training of many clients side by side; `loop` has the plain loop it must agree with.
 
-Taught in chapter 03. Both return the update matrix [K, P] (a client's weights minus the global
-ones) and each client's mean training loss in this round [K].
+Taught in chapter 03. Both return the update matrix [K, P] (a client's weights minus those it
+got) and each client's mean training loss in this round [K].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,12 +15,10 @@ from itertools import groupby, islice
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import mse_loss
 
 from fedlab_utils.federate.order import batch_order
 from fedlab_utils.federate.solvers import SGD
 from fedlab_utils.models.dense import DenseAutoencoder
-from fedlab_utils.models.flat import flatten, unflatten
 from fedlab_utils.models.stacked import LANES, StackedDense, StackedModel, StackedModule, with_ones
 
 # About what a core's caches hold: larger chunks wait for memory, smaller ones for Python.
@@ -66,52 +64,86 @@ def train_stacked(
     seed: int,
     round_: int,
     chunk: int | None = None,
+    beside: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train the chosen clients side by side, `chunk` at a time.
 
     Args:
-        weights: [P] global weights.
+        weights: [P] global weights, or [K, P] if each client starts from weights of its own.
         clients: [K] numbers of the clients that take part.
         chunk: clients trained at once; None picks what fits the cache. It changes the speed,
             never a bit of the result.
+        beside: [P] or [K, P] tensors, in the order of `flatten`, that `local.adjust` gets with
+            the gradients of each step.
 
     Returns:
         updates [K, P] and losses [K], in the order of `clients`.
     """
     sizes = store.sizes[clients]
-    updates = torch.empty(len(clients), weights.numel())
-    losses = torch.empty(len(clients))
+    widths = np.array([_width(int(n), local.batch_size) for n in sizes])
 
-    def work(chosen: np.ndarray, width: int) -> None:
-        updates[chosen], losses[chosen] = _train_chunk(
-            model, weights, store, clients[chosen], local, seed, round_, width
-        )
+    def work(chosen: np.ndarray, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        own, *others = (_rows(t, chosen) for t in (weights, *(beside or {}).values()))
+        named = dict(zip(beside or {}, others, strict=True))
+        return _train_chunk(model, own, store, clients[chosen], local, seed, round_, width, named)
+
+    size = weights.shape[-1]
+    return in_chunks(work, size, store.floats_per_row(), sizes, widths, chunk)
+
+
+def _rows(values: torch.Tensor, chosen: np.ndarray) -> torch.Tensor:
+    """The chosen clients' rows of [K, P]; [P] is the same for all."""
+    return values if values.ndim == 1 else values[chosen]
+
+
+def in_chunks(
+    work: Callable[[np.ndarray, int], tuple[torch.Tensor, torch.Tensor]],
+    parameters: int,
+    floats_per_row: int,
+    order: np.ndarray,
+    widths: np.ndarray,
+    chunk: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Train clients in portions that fit the cache, on all threads.
+
+    Args:
+        work: trains the clients at these places, all of one width: updates [k, P], losses [k].
+        parameters: P.
+        floats_per_row: numbers a padded row takes.
+        order: [K] what decides how many steps a client takes; a portion is sorted by it.
+        widths: [K] rows a client's step is padded to.
+        chunk: clients in a portion; None picks what fits.
+    """
+    updates = torch.empty(len(order), parameters)
+    losses = torch.empty(len(order))
+
+    def put(chosen: np.ndarray, width: int) -> None:
+        updates[chosen], losses[chosen] = work(chosen, width)
 
     workers = torch.get_num_threads()
     jobs = []
-    widths = np.array([_width(int(n), local.batch_size) for n in sizes])
     for width in np.unique(widths):
         group = np.flatnonzero(widths == width)
         # Most steps first: those that have finished are then at the end and can be cut off.
-        group = group[np.argsort(-sizes[group], kind="stable")]
-        per_client = 4 * (3 * weights.numel() + 6 * int(width) * store.floats_per_row())
+        group = group[np.argsort(-order[group], kind="stable")]
+        per_client = 4 * (3 * parameters + 6 * int(width) * floats_per_row)
         most = chunk or int(np.clip(_CHUNK_BYTES // per_client, 8, 256))
         # Two threads with half each beat one thread with all, unless a half is too small: then
         # they wait for each other to start operations.
         pieces = max(-(-len(group) // most), min(workers, len(group) // 100))
         jobs += [(part, int(width)) for part in np.array_split(group, max(pieces, 1))]
-    with _one_thread_each():
+    with one_thread_each():
         if workers == 1 or len(jobs) == 1:
             for job in jobs:
-                work(*job)
+                put(*job)
         else:
-            for done in [_workers(workers).submit(work, *job) for job in jobs]:
+            for done in [_workers(workers).submit(put, *job) for job in jobs]:
                 done.result()
     return updates, losses
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Keep each torch operation on one thread.
 
     A product this small is not worth sharing out, and torch chooses how to share by the number
@@ -164,7 +196,7 @@ def _schedule(
         yield rows, torch.from_numpy(counts.astype(np.float32))
 
 
-def _batches(
+def fetch_batches(
     store: RowStore,
     clients: np.ndarray,
     schedule: Iterator[tuple[np.ndarray, torch.Tensor]],
@@ -206,6 +238,7 @@ def _train_chunk(
     seed: int,
     round_: int,
     width: int,
+    beside: Mapping[str, torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train clients of one batch width, largest first, until the last has finished."""
     sizes = store.sizes[clients]
@@ -214,70 +247,24 @@ def _train_chunk(
         stacked = StackedDense(model, weights, len(clients), width)
     else:
         stacked = StackedModule(model, weights, len(clients))
-    trained = torch.empty(len(clients), weights.numel())
+    buffers = {name: stacked.pack(values) for name, values in beside.items()}
+    trained = torch.empty(len(clients), weights.shape[-1])
     loss_sum = torch.zeros(len(clients), dtype=torch.float64)
     batch_size = min(local.batch_size or width, width)
     schedule = _schedule(seed, round_, clients, sizes, batch_size, local.epochs)
     velocity: torch.Tensor | None = None
     active = len(clients)
     with torch.no_grad():
-        for x, counts in _batches(store, clients, schedule, width):
+        for x, counts in fetch_batches(store, clients, schedule, width):
             k = len(x)
             if k < active:
                 trained[k:active] = stacked.matrix()[k:]
                 velocity = None if velocity is None else stacked.keep(velocity, k)
+                buffers = {name: stacked.keep(b, k) for name, b in buffers.items()}
                 stacked.shrink(k)
                 active = k
             loss_sum[:k] += stacked.differentiate(x, counts)
+            local.adjust(stacked.weights, stacked.gradients, buffers)
             velocity = local.step(stacked.weights, stacked.gradients, velocity)
         trained[:active] = stacked.matrix()
     return trained - weights, loss_sum.div(torch.from_numpy(sizes * local.epochs)).float()
-
-
-def train_loop(
-    model: nn.Module,
-    weights: torch.Tensor,
-    store: RowStore,
-    clients: np.ndarray,
-    local: SGD,
-    seed: int,
-    round_: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same as `train_stacked`, one client after the other with autograd and torch.optim.
-
-    The readable reference: what a client does when it is alone on its own machine.
-    """
-    updates = torch.empty(len(clients), weights.numel())
-    losses = torch.empty(len(clients))
-    with _one_thread_each():
-        for i, client in enumerate(clients):
-            updates[i], losses[i] = _train_alone(
-                model, weights, store.of(client), client, local, seed, round_
-            )
-    return updates, losses
-
-
-def _train_alone(
-    model: nn.Module,
-    weights: torch.Tensor,
-    rows: torch.Tensor,
-    client: int,
-    local: SGD,
-    seed: int,
-    round_: int,
-) -> tuple[torch.Tensor, float]:
-    """One client's update [P] and mean training loss."""
-    own = unflatten(weights, model)
-    optimiser = torch.optim.SGD(own.parameters(), lr=local.lr, momentum=local.momentum)
-    size, loss_sum = len(rows), 0.0
-    for epoch in range(local.epochs):
-        who, when, how_many = np.array([client]), np.array([epoch]), np.array([size])
-        order = torch.from_numpy(batch_order(seed, round_, who, when, size, how_many)[0])
-        for batch in order.split(local.batch_size or size):
-            x = rows[batch]
-            optimiser.zero_grad()
-            loss = mse_loss(own(x), x)
-            loss.backward()
-            optimiser.step()
-            loss_sum += loss.item() * len(batch)
-    return flatten(own) - weights, loss_sum / (size * local.epochs)

@@ -32,21 +32,11 @@ class FedNova:
 
     local: SGD
 
-    def steps(self, rows: torch.Tensor) -> torch.Tensor:
-        """Effective steps tau [K] of clients with so many training rows [K]."""
-        batch = rows.double() if self.local.batch_size is None else float(self.local.batch_size)
-        taken = torch.ceil(rows.double() / batch) * self.local.epochs
-        m = self.local.momentum
-        if m == 0:
-            return taken
-        # sum over s of (1 - m^(tau - s + 1)) / (1 - m)
-        return (taken - m * (1 - m**taken) / (1 - m)) / (1 - m)
-
     def aggregate(self, updates: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Updates [K, P] and training rows [K] -> [P]. Raises FedlabError as `Mean` does."""
         if not bool((weights > 0).all()):
             raise FedlabError("FedNova: every client needs a positive number of training rows.")
-        tau = self.steps(weights)
+        tau = self.local.effective_steps(weights)
         mean_steps = (weights.double() * tau).sum() / weights.double().sum()
         normalised = updates / tau.to(updates.dtype)[:, None]
         return Mean().aggregate(normalised, weights) * mean_steps.to(updates.dtype)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,18 @@ from fedlab_utils.federate.aggregators import (
     RoundContext,
     aggregate,
 )
-from fedlab_utils.federate.engine import RowStore, train_stacked
+from fedlab_utils.federate.engine import RowStore
 from fedlab_utils.federate.history import History, Round
 from fedlab_utils.federate.sampling import Poisson, choose_clients
 from fedlab_utils.federate.servers import ServerOptimizer, ServerSGD
-from fedlab_utils.federate.solvers import SGD, Engine, LocalSolver
+from fedlab_utils.federate.solvers import (
+    SGD,
+    Engine,
+    LocalSolver,
+    RoundSolver,
+    Trained,
+    train_round,
+)
 from fedlab_utils.models.dense import DenseAutoencoder
 from fedlab_utils.models.flat import flatten, unflatten
 
@@ -34,10 +41,17 @@ ENGINES = ("stacked", "loop")
 
 @dataclass(frozen=True)
 class Run:
-    """What `fit` returns: the trained `model` (a new one) and the `history` of the rounds."""
+    """What `fit` returns.
+
+    Attributes:
+        model: the trained model, a new one.
+        history: what happened in each round.
+        personal: {client name: model} if the local solver keeps a model for each client.
+    """
 
     model: nn.Module
     history: History
+    personal: dict[str, nn.Module] = field(default_factory=dict)
 
 
 def fit(
@@ -45,7 +59,7 @@ def fit(
     federation: Federation,
     *,
     rounds: int,
-    local: LocalSolver | None = None,
+    local: LocalSolver | RoundSolver | None = None,
     aggregator: Aggregator | RoundAggregator | None = None,
     server: ServerOptimizer | None = None,
     clients_per_round: int | Poisson | None = None,
@@ -84,53 +98,58 @@ def fit(
     Source: McMahan et al. 2017, arXiv:1602.05629. Taught in chapter 03.
     """
     local, aggregator, server = local or SGD(), aggregator or Mean(), server or ServerSGD()
-    _check(model, federation, rounds, clients_per_round, engine)
-    weights = flatten(model)
-    state, memory = server.start(weights), {}
+    check_settings(model, federation, rounds, clients_per_round, engine)
+    weights, history = flatten(model), History()
+    memory = {"server": server.start(weights), "aggregator": {}, "solver": {}}
     if isinstance(aggregator, RoundAggregator):
-        memory = aggregator.start(weights.numel())
-    history = History()
+        memory["aggregator"] = aggregator.start(weights.numel())
+    if isinstance(local, RoundSolver):
+        memory["solver"] = local.start(weights, federation.sizes)
     path = None if checkpoint is None else Path(checkpoint)
     mark = ""
     if path is not None:
         settings = (local, aggregator, server, clients_per_round, seed, engine)
         mark = checkpoints.fingerprint(model, federation, settings)
         if path.exists():
-            weights, state, memory, history = checkpoints.load(path, mark)
+            weights, memory, history = checkpoints.load(path, mark)
             if len(history) > rounds:
                 raise FedlabError(
                     f"checkpoint {path} already holds {len(history)} rounds, you ask for {rounds}."
                 )
     store = RowStore([c.x_train for c in federation], model)
     names = federation.names
-    for round_ in _bar(range(len(history), rounds), progress):
+    for round_ in progress_bar(range(len(history), rounds), progress):
         began = time.perf_counter()
         clients = choose_clients(len(federation), clients_per_round, seed, round_)
-        updates, losses = local.train(engine, model, weights, store, clients, seed, round_)
-        finite = updates.isfinite().all(dim=1) & losses.isfinite()
-        if not bool(finite.all()):
-            raise _diverged([names[clients[i]] for i in np.flatnonzero(~finite)], round_, local)
+        trained = train_round(
+            local, engine, model, weights, store, clients, seed, round_, memory["solver"]
+        )
+        check_finite(trained, [names[i] for i in clients], round_, local)
         rows = torch.from_numpy(store.sizes[clients]).float()
         context = RoundContext(seed, round_, tuple(names[i] for i in clients), len(names))
-        done = aggregate(aggregator, updates, rows, memory, context)
-        memory = done.state
-        weights, state = server.step(weights, done.update, state)
-        plain = 4 * weights.numel() * len(clients)
+        done = aggregate(aggregator, trained.updates, rows, memory["aggregator"], context)
+        memory["aggregator"] = done.state
+        weights, memory["server"] = server.step(weights, done.update, memory["server"])
+        plain, beside = 4 * weights.numel() * len(clients), 4 * trained.extra * len(clients)
         history.rounds.append(
             Round(
                 round=round_ + 1,
                 clients=context.clients,
-                loss=_mean_loss(losses, rows),
-                client_losses=tuple(losses.tolist()),
-                bytes_up=plain if done.bytes_up is None else done.bytes_up,
-                bytes_down=plain if done.bytes_down is None else done.bytes_down,
+                loss=mean_loss(trained.losses, rows),
+                client_losses=tuple(trained.losses.tolist()),
+                bytes_up=beside + (plain if done.bytes_up is None else done.bytes_up),
+                bytes_down=beside + (plain if done.bytes_down is None else done.bytes_down),
                 seconds=time.perf_counter() - began,
                 epsilon=done.epsilon,
             )
         )
         if path is not None:
-            checkpoints.save(path, weights, state, memory, history, mark)
-    return Run(unflatten(weights, model), history)
+            checkpoints.save(path, weights, memory, history, mark)
+    own = local.personal(memory["solver"]) if isinstance(local, RoundSolver) else None
+    personal = {} if own is None else dict(zip(names, own, strict=True))
+    return Run(
+        unflatten(weights, model), history, {n: unflatten(w, model) for n, w in personal.items()}
+    )
 
 
 def fit_local(
@@ -147,27 +166,25 @@ def fit_local(
     Returns {client name: model}. Raises as `fit`. Taught in chapter 02.
     """
     local = local or SGD()
-    _check(model, federation, rounds, None, "stacked")
+    check_settings(model, federation, rounds, None, "stacked")
     whole = replace(local, epochs=rounds * local.epochs)
     store = RowStore([c.x_train for c in federation], model)
     clients = np.arange(len(federation))
     weights = flatten(model)
-    updates, losses = train_stacked(model, weights, store, clients, whole, seed, 0)
-    finite = updates.isfinite().all(dim=1) & losses.isfinite()
-    if not bool(finite.all()):
-        raise _diverged([federation.names[i] for i in np.flatnonzero(~finite)], 0, local)
+    trained = Trained(*whole.train("stacked", model, weights, store, clients, seed, 0))
+    check_finite(trained, federation.names, 0, local)
     return {
         name: unflatten(weights + update, model)
-        for name, update in zip(federation.names, updates, strict=True)
+        for name, update in zip(federation.names, trained.updates, strict=True)
     }
 
 
-def _mean_loss(losses: torch.Tensor, rows: torch.Tensor) -> float:
+def mean_loss(losses: torch.Tensor, rows: torch.Tensor) -> float:
     """Losses [K] weighted by rows [K]; nan for a round in which nobody took part."""
     return float((losses.double() * rows).sum() / rows.double().sum())
 
 
-def _check(
+def check_settings(
     model: nn.Module,
     federation: Federation,
     rounds: int,
@@ -186,16 +203,23 @@ def _check(
         )
 
 
-def _diverged(names: list[str], round_: int, local: LocalSolver) -> DivergedError:
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return DivergedError(
+def check_finite(
+    trained: Trained, names: Sequence[str], round_: int, local: LocalSolver | RoundSolver
+) -> None:
+    """Raise DivergedError with the names of the clients whose update or loss is not finite."""
+    finite = trained.updates.isfinite().all(dim=1) & trained.losses.isfinite()
+    lost = [name for name, fine in zip(names, finite.tolist(), strict=True) if not fine]
+    if not lost:
+        return
+    shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+    raise DivergedError(
         f"round {round_ + 1}: the weights of {shown} are not finite any more ({local}). Use "
         f"a smaller lr, and look at this client's data: a feature on another scale than the other "
         f"clients' is the usual reason. Nothing of this round was used."
     )
 
 
-def _bar(rounds: range, progress: bool) -> Iterable[int]:
+def progress_bar(rounds: range, progress: bool) -> Iterable[int]:
     if not progress:
         return rounds
     from tqdm import tqdm

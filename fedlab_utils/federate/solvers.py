@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,8 +32,74 @@ class LocalSolver(Protocol):
         seed: int,
         round_: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Train the clients of these numbers from weights [P]; updates [K, P] and losses [K]."""
+        """Train the clients of these numbers; updates [K, P] and losses [K].
+
+        `weights` are [P], or [K, P] if each client starts from weights of its own.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a round of local training makes.
+
+    Attributes:
+        updates: [K, P] each client's weights minus those it got.
+        losses: [K] mean training losses.
+        extra: float32 numbers that each client sends beside its update, and gets beside the
+            weights.
+    """
+
+    updates: torch.Tensor
+    losses: torch.Tensor
+    extra: int = 0
+
+
+@runtime_checkable
+class RoundSolver(Protocol):
+    """A local solver that remembers something from round to round. Taught in chapter 09."""
+
+    def start(self, weights: torch.Tensor, sizes: np.ndarray) -> dict[str, torch.Tensor]:
+        """The memory before the first round, for clients with `sizes` [N] training rows.
+
+        A checkpoint stores it. Whoever takes no part in a round keeps what it has.
+        """
+        ...
+
+    def train_round(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        weights: torch.Tensor,
+        store: RowStore,
+        clients: np.ndarray,
+        seed: int,
+        round_: int,
+        state: dict[str, torch.Tensor],
+    ) -> Trained:
+        """Train as a LocalSolver does, and change `state` in place."""
+        ...
+
+    def personal(self, state: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """The weights [N, P] of the clients' own models, or None if they share one."""
+        ...
+
+
+def train_round(
+    local: LocalSolver | RoundSolver,
+    engine: Engine,
+    model: nn.Module,
+    weights: torch.Tensor,
+    store: RowStore,
+    clients: np.ndarray,
+    seed: int,
+    round_: int,
+    state: dict[str, torch.Tensor],
+) -> Trained:
+    """Call a local solver of either kind."""
+    if isinstance(local, RoundSolver):
+        return local.train_round(engine, model, weights, store, clients, seed, round_, state)
+    return Trained(*local.train(engine, model, weights, store, clients, seed, round_))
 
 
 @dataclass(frozen=True)
@@ -76,10 +143,45 @@ class SGD:
         round_: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See LocalSolver."""
-        from fedlab_utils.federate import engine as engines
+        return self.run(engine, model, weights, store, clients, seed, round_, {})
 
-        run = engines.train_stacked if engine == "stacked" else engines.train_loop
-        return run(model, weights, store, clients, self, seed, round_)
+    def run(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        weights: torch.Tensor,
+        store: RowStore,
+        clients: np.ndarray,
+        seed: int,
+        round_: int,
+        beside: Mapping[str, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`train`, with [P] or [K, P] tensors that `adjust` gets in every step."""
+        from fedlab_utils.federate.engine import train_stacked
+        from fedlab_utils.federate.loop import train_loop
+
+        train = train_stacked if engine == "stacked" else train_loop
+        return train(model, weights, store, clients, self, seed, round_, beside=beside)
+
+    def adjust(
+        self, weights: torch.Tensor, gradients: torch.Tensor, beside: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Change the gradients before a step, in place; plain SGD leaves them as they are."""
+
+    def effective_steps(self, rows: torch.Tensor) -> torch.Tensor:
+        """How far a round goes along a constant gradient, in units of lr, for rows [K] -> [K].
+
+        Without momentum the number of steps. With momentum m, a gradient that enters in step s of
+        tau moves the weights by 1 + m + ... + m^(tau - s); this is the sum over s. Source: Wang
+        et al. 2020, arXiv:2007.07481.
+        """
+        batch = rows.double() if self.batch_size is None else float(self.batch_size)
+        taken = torch.ceil(rows.double() / batch) * self.epochs
+        m = self.momentum
+        if m == 0:
+            return taken
+        # sum over s of (1 - m^(tau - s + 1)) / (1 - m)
+        return (taken - m * (1 - m**taken) / (1 - m)) / (1 - m)
 
     def step(
         self, weights: torch.Tensor, gradients: torch.Tensor, velocity: torch.Tensor | None

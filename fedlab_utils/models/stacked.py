@@ -43,6 +43,10 @@ class StackedModel(Protocol):
         """
         ...
 
+    def pack(self, values: torch.Tensor) -> torch.Tensor:
+        """Values [P] or [K, P], in the order of `flatten`, as a new buffer of all clients."""
+        ...
+
     def keep(self, buffer: torch.Tensor, k: int) -> torch.Tensor:
         """The part of a buffer that belongs to the first k clients, as a new buffer."""
         ...
@@ -89,7 +93,8 @@ class StackedDense:
     The bias is a column of each layer's weight, next to the inputs, and the activations have a
     row of ones there, so a layer is a single product. Zeros fill both up to `stacked_width(in)`;
     their gradient is zero. The buffers hold one block [K, out, stacked_width(in)] per layer.
-    `batch`, the rows per client and step, must be a multiple of LANES.
+    `batch`, the rows per client and step, must be a multiple of LANES. `start` is [P], or [K, P]
+    if each client begins with weights of its own.
     """
 
     def __init__(self, model: DenseAutoencoder, start: torch.Tensor, clients: int, batch: int):
@@ -101,16 +106,7 @@ class StackedDense:
         self.active = [i + 1 != code and i != last for i in range(len(self.shapes))]
         self.relu = model.activation == "relu"
         self.clients = clients
-        blocks, position = [], 0
-        for n_out, n_in in self.shapes:
-            size = n_out * n_in
-            weight = start[position : position + size].view(n_out, n_in)
-            bias = start[position + size : position + size + n_out].view(n_out, 1)
-            position += size + n_out
-            zeros = torch.zeros(n_out, stacked_width(n_in) - n_in - 1)
-            block = torch.cat([weight, bias, zeros], dim=1)
-            blocks.append(block.expand(clients, *block.shape).reshape(-1))
-        self.weights = _padded(blocks)
+        self.weights = self.pack(start)
         self.gradients = torch.empty_like(self.weights)
         self._full_h = [_row_of_ones(clients, n, batch) for n, _ in self.shapes[:-1]]
         self._full_z = [torch.empty(clients, n, batch) for n, _ in self.shapes[:-1]]
@@ -118,6 +114,19 @@ class StackedDense:
         self._full_out = torch.empty(clients, batch, self.shapes[-1][0])
         self._positions = torch.arange(batch)
         self._bind()
+
+    def pack(self, values: torch.Tensor) -> torch.Tensor:
+        """See StackedModel."""
+        rows = values.expand(self.clients, -1)
+        blocks, position = [], 0
+        for n_out, n_in in self.shapes:
+            size = n_out * n_in
+            weight = rows[:, position : position + size].view(-1, n_out, n_in)
+            bias = rows[:, position + size : position + size + n_out].unsqueeze(2)
+            position += size + n_out
+            zeros = torch.zeros(self.clients, n_out, stacked_width(n_in) - n_in - 1)
+            blocks.append(torch.cat([weight, bias, zeros], dim=2).view(-1))
+        return _padded(blocks)
 
     def _blocks(self, buffer: torch.Tensor, clients: int) -> list[torch.Tensor]:
         views, position = [], 0
@@ -144,11 +153,10 @@ class StackedDense:
         self._out = self._full_out[:k]
         self._out_t = self._out.transpose(1, 2)
 
-    def differentiate(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """See StackedModel. `x` is [K, B, stacked_width(d)], made by `with_ones`."""
-        last = len(self.shapes) - 1
+    def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+        """Fill the activations; return output minus input [K, B, d], which is a buffer."""
         below = x.transpose(1, 2)
-        for layer in range(last):
+        for layer in range(len(self.shapes) - 1):
             z, w, h = self._z[layer], self._w[layer], self._h_inner[layer]
             if not self.active[layer]:
                 torch.bmm(w, below, out=z)
@@ -161,24 +169,33 @@ class StackedDense:
                 torch.baddbmm(z, w, below, beta=0, alpha=2, out=z)
                 torch.add(_MINUS_ONE, torch.sigmoid(z, out=z), alpha=2, out=h)
             below = self._h[layer]
-        out, d = self._out, self._out.shape[2]
-        torch.bmm(self._h_rows[-1], self._w_last, out=out).sub_(x[:, :, :d])
+        out = torch.bmm(self._h_rows[-1], self._w_last, out=self._out)
+        return out.sub_(x[:, :, : out.shape[2]])
+
+    def send_back(self, layer: int, delta: torch.Tensor) -> torch.Tensor:
+        """The delta of the layer below, from that of `layer`; a buffer [K, units, B]."""
+        inner = torch.bmm(self._w_back[layer], delta, out=self._d[layer - 1])
+        if self.active[layer - 1]:
+            h = self._h_inner[layer - 1]
+            if self.relu:
+                inner.mul_(h > 0)
+            else:
+                torch.ops.aten.tanh_backward.grad_input(inner, h, grad_input=inner)
+        return inner
+
+    def differentiate(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """See StackedModel. `x` is [K, B, stacked_width(d)], made by `with_ones`."""
+        out = self.reconstruct(x)
+        d = out.shape[2]
         if float(counts.min()) < x.shape[1]:
             out.mul_((self._positions < counts[:, None]).unsqueeze(2))
         loss = torch.linalg.vector_norm(out.view(len(out), -1), dim=1).square_().div_(d)
         # The mean loss is |out - x|^2 / (rows d); its gradient is 2 (out - x) / (rows d).
         out.mul_((2 / d / counts).view(-1, 1, 1))
         delta = self._out_t
-        for layer in range(last, 0, -1):
+        for layer in range(len(self.shapes) - 1, 0, -1):
             torch.bmm(delta, self._h_rows[layer - 1], out=self._g[layer])
-            inner = torch.bmm(self._w_back[layer], delta, out=self._d[layer - 1])
-            if self.active[layer - 1]:
-                h = self._h_inner[layer - 1]
-                if self.relu:
-                    inner.mul_(h > 0)
-                else:
-                    torch.ops.aten.tanh_backward.grad_input(inner, h, grad_input=inner)
-            delta = inner
+            delta = self.send_back(layer, delta)
         torch.bmm(delta, x, out=self._g[0])
         return loss
 
@@ -209,29 +226,38 @@ class StackedModule:
     """
 
     def __init__(self, model: nn.Module, start: torch.Tensor, clients: int):
-        self.weights = start.expand(clients, -1).clone()
+        self.clients = clients
+        self.weights = self.pack(start)
         self.gradients = torch.empty_like(self.weights)
         # functional_call swaps the module's parameters while it runs: chunks that are trained on
         # different threads must not share one module.
-        model = copy.deepcopy(model)
-        named = list(model.named_parameters())
-        buffers = dict(model.named_buffers())
+        self._model = copy.deepcopy(model)
+        self._named = list(self._model.named_parameters())
+        self._buffers = dict(self._model.named_buffers())
 
         def loss(flat: torch.Tensor, x: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-            values, position = dict(buffers), 0
-            for name, p in named:
-                values[name] = flat[position : position + p.numel()].view(p.shape)
-                position += p.numel()
-            error = functional_call(model, values, (x,)) - x
             used = torch.arange(len(x)) < count
-            return (error.square().flatten(1).mean(1) * used).sum() / count
+            return (self.row_errors(flat, x) * used).sum() / count
 
         self._gradient = vmap(grad_and_value(loss))
+
+    def row_errors(self, flat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Mean squared error of each row [B] of one model with the weights `flat` [P]."""
+        values, position = dict(self._buffers), 0
+        for name, p in self._named:
+            values[name] = flat[position : position + p.numel()].view(p.shape)
+            position += p.numel()
+        error = functional_call(self._model, values, (x,)) - x
+        return error.square().flatten(1).mean(1)
 
     def differentiate(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """See StackedModel. `x` is [K, B, ...]."""
         self.gradients, loss = self._gradient(self.weights, x, counts)
         return loss * counts
+
+    def pack(self, values: torch.Tensor) -> torch.Tensor:
+        """See StackedModel."""
+        return values.expand(self.clients, -1).clone()
 
     def keep(self, buffer: torch.Tensor, k: int) -> torch.Tensor:
         """See StackedModel."""
@@ -240,6 +266,7 @@ class StackedModule:
     def shrink(self, k: int) -> None:
         """See StackedModel."""
         self.weights = self.keep(self.weights, k)
+        self.clients = k
 
     def matrix(self) -> torch.Tensor:
         """See StackedModel."""

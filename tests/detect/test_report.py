@@ -160,8 +160,8 @@ def test_evaluate_refuses(given: object, match: str, federation: Federation) -> 
 
 
 def test_local_models_of_unknown_clients_are_refused(federation: Federation) -> None:
-    local = {name: RowNorm() for name in ("bank 0", "bank 1", "bank 2", "calm", "newcomer")}
-    with pytest.raises(DataError, match="no client 'newcomer'"):
+    local = {name: RowNorm() for name in ("bank 0", "bank 1", "bank 2", "calm", "stranger")}
+    with pytest.raises(DataError, match="no client 'stranger'"):
         evaluate({"local": local}, federation)
 
 

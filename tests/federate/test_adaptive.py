@@ -98,7 +98,7 @@ def test_fednova_counts_effective_steps(momentum):
     """On a constant gradient g the update of a client is -lr * tau * g."""
     local = fl.SGD(lr=0.1, epochs=3, batch_size=32, momentum=momentum)
     rows = torch.tensor([1.0, 32.0, 33.0, 100.0])
-    for tau, n in zip(FedNova(local).steps(rows), (1, 1, 2, 4), strict=True):
+    for tau, n in zip(local.effective_steps(rows), (1, 1, 2, 4), strict=True):
         weights, gradients, velocity = torch.zeros(1), torch.ones(1), None
         for _ in range(n * 3):
             velocity = local.step(weights, gradients, velocity)
@@ -116,7 +116,7 @@ def test_fednova_is_the_mean_for_equal_clients_and_undoes_unequal_steps():
     # gradients times a common number of steps, whatever the steps of each.
     rows = torch.tensor([10.0, 20.0, 50.0])
     gradients = torch.eye(3)
-    moved = gradients * FedNova(local).steps(rows).float()[:, None]
+    moved = gradients * local.effective_steps(rows).float()[:, None]
     result = FedNova(local).aggregate(moved, rows)
     torch.testing.assert_close(result / result.sum(), rows / rows.sum())
     assert not torch.allclose(fl.Mean().aggregate(moved, rows) / rows, result / rows)

@@ -1,0 +1,77 @@
+"""Attacks that test the defences of chapters 06-08: gradient inversion, membership inference.
+
+    from fedlab_utils.attacks import invert_update, reconstruction_success
+    inversion = invert_update(model, updates[0], local=SGD(0.05, batch_size=None), rows=8)
+    reconstruction_success(client.x_train, inversion.rows, reference=public_rows).recovered
+
+    from fedlab_utils.attacks import demo_setting, membership_inference
+    demo = demo_setting()
+    membership_inference(demo.train_many, demo.pool, members=demo.members).to_frame()
+
+To attack another training procedure, write a `train_many(parts, seed)` that returns a model for
+each array of rows. Everything is imported on first use; nothing in the package depends on this.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedlab_utils.attacks.gradient_inversion import Inversion, invert_update
+    from fedlab_utils.attacks.membership import (
+        AttackScores,
+        MembershipReport,
+        lira,
+        mean_range,
+        membership_inference,
+        tpr_bound,
+        true_positive_rate,
+    )
+    from fedlab_utils.attacks.reconstruction import Reconstruction, reconstruction_success
+    from fedlab_utils.attacks.trainers import Setting, demo_setting, local_trainer, one_client_each
+
+_HOME = {
+    "AttackScores": "membership",
+    "Inversion": "gradient_inversion",
+    "MembershipReport": "membership",
+    "Reconstruction": "reconstruction",
+    "Setting": "trainers",
+    "demo_setting": "trainers",
+    "invert_update": "gradient_inversion",
+    "lira": "membership",
+    "local_trainer": "trainers",
+    "mean_range": "membership",
+    "membership_inference": "membership",
+    "one_client_each": "trainers",
+    "reconstruction_success": "reconstruction",
+    "tpr_bound": "membership",
+    "true_positive_rate": "membership",
+}
+__all__ = [
+    "AttackScores",
+    "Inversion",
+    "MembershipReport",
+    "Reconstruction",
+    "Setting",
+    "demo_setting",
+    "invert_update",
+    "lira",
+    "local_trainer",
+    "mean_range",
+    "membership_inference",
+    "one_client_each",
+    "reconstruction_success",
+    "tpr_bound",
+    "true_positive_rate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no name {name!r}; it has {', '.join(_HOME)}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

@@ -95,6 +95,7 @@ def delta_of(z, epsilon):
     )
 
 
+# %%
 for z in (0.5, 1.5, 4.0):
     same = np.isclose(delta_of(z, 1.0), dp.gaussian_delta(z, 1.0))
     print(
@@ -140,6 +141,7 @@ def clip(vectors, bound):
     return vectors * factor.clamp(max=1.0)
 
 
+# %%
 draw = torch.Generator().manual_seed(0)
 gradients = torch.randn(200, 50, generator=draw) / 50**0.5
 print("as the package:", np.allclose(clip(gradients, 0.9), dp.clip_rows(gradients, 0.9)[0]))
@@ -169,6 +171,7 @@ def private_sum(vectors, bound, noise_multiplier, seed=0):
     return clip(vectors, bound).sum(dim=0) + noise_multiplier * sensitivity * noise
 
 
+# %%
 strange = torch.cat([gradients, torch.full((1, 50), 1e6)])
 for name, release in (
     ("plain sum", lambda v: v.sum(dim=0)),
@@ -208,6 +211,7 @@ def divergence(order, z, rate):
     return np.log((without * ratio**order).sum() / without.sum()) / (order - 1)
 
 
+# %%
 from fedlab_utils.privacy.dp.accounting import ORDERS
 
 ours = [divergence(order, 1.2, 0.02) for order in ORDERS[:100]]
@@ -229,6 +233,7 @@ def epsilon_of(z, rate, steps, delta):
     return (total + np.log1p(-1 / a) - np.log(delta * a) / (a - 1)).min()
 
 
+# %%
 release = dp.Release(noise_multiplier=1.2, rate=0.02, steps=1000)
 print(
     f"ours {epsilon_of(1.2, 0.02, 1000, 1e-5):.4f}, package {dp.epsilon_spent(release, 1e-5):.4f}"
@@ -276,6 +281,7 @@ def noise_for(epsilon, delta, rate, steps):
     return high
 
 
+# %%
 print(
     f"ours {noise_for(2.0, 1e-5, 0.02, 1000):.3f}, package {dp.noise_for_epsilon(2.0, 1e-5, 0.02, 1000):.3f}"
 )
@@ -295,6 +301,7 @@ x = torch.from_numpy(small_bank.pool[:64])
 parameters = {name: p.detach() for name, p in model.named_parameters()}
 
 
+# %%
 def loss_of_row(parameters, row):
     return (functional_call(model, parameters, (row,)) - row).square().mean()
 
@@ -509,6 +516,7 @@ after = {
     ).attacks["LiRA online"]
     for epsilon in (8.0, 50.0, np.inf)
 }
+# %%
 rows = {"SGD": before.attacks["LiRA online"]} | {
     f"DP-SGD, epsilon {figures_dp.name_of(e)}": result for e, result in after.items()
 }
@@ -612,6 +620,7 @@ start = fl.dense_autoencoder(23, hidden=24, code=8, seed=0)
 store, everyone = RowStore([c.x_train for c in branches], start), np.arange(500)
 local = fl.SGD(lr=0.3, epochs=4, batch_size=16, momentum=0.9)
 updates, _ = local.train("stacked", start, fl.flatten(start), store, everyone, 0, 0)
+# %%
 context = RoundContext(seed=0, round=0, clients=branches.names, population=500)
 quiet = dp.DPMean(clip=1.0, noise_multiplier=0.0)
 ours = private_sum(updates, 1.0, noise_multiplier=0.0) / 500
@@ -626,10 +635,11 @@ print("as the package, without noise:", np.allclose(ours, theirs, atol=1e-6))
 norms = updates.norm(dim=1)
 bound, parameters = float(norms.median()), updates.shape[1]
 signal = clip(updates, bound).mean(dim=0).norm()
+# %%
 for clients in (10, 100, 500, 10000):
     noise = bound * parameters**0.5 / clients
     print(
-        f"{clients:6} clients: the noise is {noise / signal:6.2f} times as long as the mean update"
+        f"{clients:6} clients: the noise is {noise / signal:6.3f} times as long as the mean update"
     )
 
 # %% [markdown]
@@ -671,6 +681,7 @@ def train_branches(data, epsilon, seed):
     return fl.fit(start, data, local=local, aggregator=mean, progress=False, **options), mean
 
 
+# %%
 run, mean = train_branches(branches, 8.0, seed=0)
 run.history.to_frame()[["clients", "loss", "epsilon"]].iloc[[0, 1, 29, 59]].round(3)
 
@@ -791,7 +802,7 @@ table
 
 # %% [markdown]
 # Privacy at epsilon 1 looks free here. Do not be taken in: in the pooled columns the floor is as good,
-# so there was nothing to lose. The worst client tells more. There learning helps, private training
+# and the isolation forest is ahead of all, so there was nothing to lose. The worst client tells more. There learning helps, private training
 # keeps part of the gain, and its spread says how unsure that part is. A privacy claim on data
 # without a gap between floor and model is worth nothing, whatever the epsilon.
 

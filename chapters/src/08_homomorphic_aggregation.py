@@ -27,7 +27,8 @@
 #
 # In chapter 07 the banks hid their updates behind masks that cancel in the sum. That needs a
 # conversation: keys for every pair, and help for those who vanish. Here is another way. Each bank
-# locks its numbers with the same public key, once, and sends them. The server adds *locked* numbers:
+# locks its numbers with the same public key, once, and sends them. The server adds *locked*
+# numbers:
 #
 # $$ \mathrm{Enc}(a) \oplus \mathrm{Enc}(b) = \mathrm{Enc}(a + b). $$
 #
@@ -62,10 +63,10 @@ c = encrypt(42, r=1234)
 c
 
 # %% [markdown]
-# Two facts make it work. By the binomial theorem $(1 + n)^m = 1 + m n$ modulo $n^2$: all other terms
-# contain $n^2$. So the message stands in the open, in front of $n$. And $r^n$ hides it; but raised to
-# $\lambda = \mathrm{lcm}(p - 1, q - 1)$ it becomes 1, whatever $r$ was. Only who knows the primes knows
-# $\lambda$.
+# Two facts make it work. By the binomial theorem $(1 + n)^m = 1 + m n$ modulo $n^2$: all other
+# terms contain $n^2$. So the message stands in the open, in front of $n$. And $r^n$ hides it; but
+# raised to $\lambda = \mathrm{lcm}(p - 1, q - 1)$ it becomes 1, whatever $r$ was. Only who knows
+# the primes knows $\lambda$.
 
 # %%
 print((1 + n) ** 42 % n**2 == 1 + 42 * n)
@@ -73,7 +74,8 @@ lam = math.lcm(p - 1, q - 1)
 print(pow(1234, n * lam, n * n))
 
 # %% [markdown]
-# So decryption takes $c^\lambda = 1 + m \lambda n$, reads off $m \lambda$, and divides by $\lambda$:
+# So decryption takes $c^\lambda = 1 + m \lambda n$, reads off $m \lambda$, and divides by
+# $\lambda$:
 
 
 # %%
@@ -125,8 +127,8 @@ print(decrypt(add(encrypt(40, r=5), encrypt(2, r=6))))
 print(decrypt(pow(encrypt(6, r=11), 7, n * n)))
 
 # %% [markdown]
-# The package has this textbook version with real key generation, and `phe` is a Python library for it.
-# With the same primes and the same $r$, all three give the same ciphertext:
+# The package has this textbook version with real key generation, and `phe` is a Python library for
+# it. With the same primes and the same $r$, all three give the same ciphertext:
 
 # %%
 import phe
@@ -138,8 +140,8 @@ print(c == PublicKey(n).encrypt(42, r=1234) == theirs.raw_encrypt(42, r_value=12
 print(decrypt(c) == SecretKey(p, q).decrypt(c))
 
 # %% [markdown]
-# How safe is it? As safe as it is hard to find the primes. Ours are found in no time. In use, $n$ has
-# 2048 bits or more:
+# How safe is it? As safe as it is hard to find the primes. Ours are found in no time. In use, $n$
+# has 2048 bits or more:
 
 # %%
 next(divisor for divisor in range(3, n, 2) if n % divisor == 0)
@@ -164,8 +166,8 @@ def code(x):
 code(0.1), code(-0.1), code(-8)
 
 # %% [markdown]
-# Then codes are set side by side, each in a **slot** of bits, like digits of a number. Three numbers,
-# in slots that are just wide enough for one code:
+# Then codes are set side by side, each in a **slot** of bits, like digits of a number. Three
+# numbers, in slots that are just wide enough for one code:
 
 # %%
 width = (2 * offset - 1).bit_length()
@@ -194,9 +196,9 @@ total = pack([0.1, -0.1, 7.5]) + pack([0.2, 0.3, 7.0])
 print(unpack(total, terms=2))
 
 # %% [markdown]
-# We wanted 0.3, 0.2 and 14.5. The sums were too wide for their slots: a one was **carried** into the
-# neighbour. Nothing complained! That is the bug to be afraid of. The remedy is **headroom**: make each
-# slot wide enough for the largest code times the sum of *all* weights.
+# We wanted 0.3, 0.2 and 14.5. The sums were too wide for their slots: a one was **carried** into
+# the neighbour. Nothing complained! That is the bug to be afraid of. The remedy is **headroom**:
+# make each slot wide enough for the largest code times the sum of *all* weights.
 
 # %%
 from fedlab_utils.privacy.he import Packing
@@ -212,9 +214,9 @@ terms = {name: value >> packing.slot_bits * (packing.slots - 3) for name, value 
 show(figures_he.packed_sum(packing, terms), name="packed-sum")
 
 # %% [markdown]
-# (The picture has few fraction bits, so that you can see single ones.) The left of each slot is empty
-# until the sum needs it. What does not fit is refused before it is encrypted, under the client's
-# name, and is never wrapped or clipped in silence:
+# (The picture has few fraction bits, so that you can see single ones.) The left of each slot is
+# empty until the sum needs it. What does not fit is refused before it is encrypted, under the
+# client's name, and is never wrapped or clipped in silence:
 
 # %%
 from fedlab_utils.privacy.he import RangeError
@@ -234,8 +236,8 @@ print(roomy.pack(roomy.encode(np.array([0.1, -0.1, 7.5]), "us")) == [pack([0.1, 
 # %% [markdown]
 # ## 8.3 A round with three roles
 #
-# Now with real keys, and the ten banks. They have trained for one round; row $k$ of `updates` is the
-# update of bank $k$, as in chapter 03.
+# Now with real keys, and the ten banks. They have trained for one round; row $k$ of `updates` is
+# the update of bank $k$, as in chapter 03.
 
 # %%
 federation = fl.load("payments", clients=10, shift=0.6, seed=0)
@@ -258,8 +260,8 @@ updates.shape
 # - a **client** encodes, packs and encrypts, with the public key;
 # - the **server** multiplies by the weights and adds, with the public key.
 #
-# The library is `pypaillier`. We measured it against `phe`, each encrypting one integer under a key of
-# 2048 bits, and against the textbook version:
+# The library is `pypaillier`. We measured it against `phe`, each encrypting one integer under a
+# key of 2048 bits, and against the textbook version:
 
 # %%
 from time import perf_counter
@@ -288,9 +290,9 @@ print(f"phe:        {milliseconds(phe.PaillierPublicKey(modulus).raw_encrypt, 3)
 print(f"pypaillier: {milliseconds(lambda m: paillier.encrypt_integers(fast, [m]), 50):6.1f} ms")
 
 # %% [markdown]
-# `pypaillier` does its arithmetic in GMP, and its random exponent is short, which rests on one more
-# assumption than Paillier's own scheme (see Further reading). `phe` runs on Python's integers unless
-# `gmpy2` is installed. We work with the fast one and keep `phe` as a judge in the tests.
+# `pypaillier` does its arithmetic in GMP, and its random exponent is short, which rests on one
+# more assumption than Paillier's own scheme (see Further reading). `phe` runs on Python's integers
+# unless `gmpy2` is installed. We work with the fast one and keep `phe` as a judge in the tests.
 #
 # Before a round the server tells everybody the **plan**: round, size, weights. From the weights
 # follows the headroom.
@@ -319,8 +321,8 @@ show(figures_he.what_the_server_sees(updates[2], messages["bank 3"][-20_000:], c
      name="what-the-server-sees")  # fmt: skip
 
 # %% [markdown]
-# Left, what a plain server would get; right, what ours gets. The server takes the messages, adds, and
-# returns one encrypted sum. The key holder opens it:
+# Left, what a plain server would get; right, what ours gets. The server takes the messages, adds,
+# and returns one encrypted sum. The key holder opens it:
 
 # %%
 server = PaillierServer(keys.public, plan, encoding)
@@ -336,17 +338,18 @@ print(f"largest difference from the plain mean: {error:.1e}")
 print(f"half a step of the fixed point:         {2.0**-21:.1e}")
 
 # %% [markdown]
-# The only error is the rounding to a multiple of $2^{-20}$. The sum of the codes itself is exact, and so
-# a test can demand equality, not closeness. If a bank stays away, the server just adds the others, and
-# the header of the sum says whose weights are in it; no rescue as in chapter 07 is needed.
+# The only error is the rounding to a multiple of $2^{-20}$. The sum of the codes itself is exact,
+# and so a test can demand equality, not closeness. If a bank stays away, the server just adds the
+# others, and the header of the sum says whose weights are in it; no rescue as in chapter 07 is
+# needed.
 
 # %% [markdown]
 # ## 8.4 CKKS: encrypted vectors of real numbers
 #
-# Paillier is a lock for one large integer, and we had to build the vector ourselves. **CKKS** (2017) is
-# made for vectors of real numbers. It stands on another problem than factoring (noisy linear equations
-# over polynomials), which no quantum computer is known to solve. Its price: it computes
-# *approximately*. The library is TenSEAL. A **context** holds parameters and keys:
+# Paillier is a lock for one large integer, and we had to build the vector ourselves. **CKKS**
+# (2017) is made for vectors of real numbers. It stands on another problem than factoring (noisy
+# linear equations over polynomials), which no quantum computer is known to solve. Its price: it
+# computes *approximately*. The library is TenSEAL. A **context** holds parameters and keys:
 
 # %%
 import tenseal as ts
@@ -376,9 +379,10 @@ with show_error(ValueError):
     scaled * 0.5
 
 # %% [markdown]
-# What depth does a weighted mean need? A sum needs none. One scaling, by the share $n_k / n$ of each
-# bank, needs one, if the *server* does it. But each bank knows its share, and may scale its own
-# update in the clear, for nothing. So there are two designs, and the package has parameters for each:
+# What depth does a weighted mean need? A sum needs none. One scaling, by the share $n_k / n$ of
+# each bank, needs one, if the *server* does it. But each bank knows its share, and may scale its
+# own update in the clear, for nothing. So there are two designs, and the package has parameters
+# for each:
 
 # %%
 from fedlab_utils.privacy.he import SUM, SUM_AND_SCALE
@@ -387,8 +391,8 @@ print("clients scale, server adds:", SUM, "depth", SUM.depth)
 print("server scales and adds:    ", SUM_AND_SCALE, "depth", SUM_AND_SCALE.depth)
 
 # %% [markdown]
-# **Room.** What happens to a number that is too large? TenSEAL refuses to encode it. But a *sum* of numbers
-# that all fit may be too large, and then nobody complains:
+# **Room.** What happens to a number that is too large? TenSEAL refuses to encode it. But a *sum*
+# of numbers that all fit may be too large, and then nobody complains:
 
 # %%
 tight = ts.context(ts.SCHEME_TYPE.CKKS, SUM.degree, coeff_mod_bit_sizes=list(SUM.moduli))
@@ -398,9 +402,9 @@ print(f"4000 + 4000 + 4000 = {(large + large + large).decrypt()[0]:.1f}")
 print(f"the package's limit: {SUM.limit:g}")
 
 # %% [markdown]
-# It wrapped around, as in section 8.2, and the sign changed. Our clients send shares of a mean, which
-# add up to one, so the sum stays below the largest number of all; the client checks that each is a factor
-# of two below the edge:
+# It wrapped around, as in section 8.2, and the sign changed. Our clients send shares of a mean,
+# which add up to one, so the sum stays below the largest number of all; the client checks that
+# each is a factor of two below the edge:
 
 # %%
 from fedlab_utils.privacy.he import CKKSClient, CKKSKeyHolder, CKKSMean, CKKSServer
@@ -410,8 +414,9 @@ with show_error(RangeError):
     CKKSClient("bank 3", ckks.public).encrypt(np.full(len(weights), 1e4), plan)
 
 # %% [markdown]
-# **Precision and bytes.** We measure them together, for the two designs, for a context that many tutorials
-# use, and for others. The vector fills its slots, so the sizes are the best that each can do:
+# **Precision and bytes.** We measure them together, for the two designs, for a context that many
+# tutorials use, and for others. The vector fills its slots, so the sizes are the best that each
+# can do:
 
 # %%
 from fedlab_utils.privacy.he import CKKSParameters, compare_costs
@@ -438,22 +443,23 @@ points = {name: (row["times plain"], row["largest error"]) for name, row in prec
 show(figures_he.size_and_error(points, budget=12), name="ckks-size-and-error")
 
 # %% [markdown]
-# The usual context is very precise, and too large for our budget of twelve times plain. `SUM` is as
-# precise with about half of the bytes: without the scaling it needs no middle prime, and half the degree is
-# secure enough. If the server must scale, `SUM_AND_SCALE` stays in the budget, with fewer digits. A
-# scale of 21 bits, which is common too, leaves so few digits that the error can be seen in an update.
+# The usual context is very precise, and too large for our budget of twelve times plain. `SUM` is
+# as precise with about half of the bytes: without the scaling it needs no middle prime, and half
+# the degree is secure enough. If the server must scale, `SUM_AND_SCALE` stays in the budget, with
+# fewer digits. A scale of 21 bits, which is common too, leaves so few digits that the error can be
+# seen in an update.
 #
-# The server adds, and divides by a prime *near* $2^{32}$ after its scaling; the library reads the result
-# as if it had been $2^{32}$ itself. That is a small systematic error, and known beforehand, so the
-# package's key holder corrects it:
+# The server adds, and divides by a prime *near* $2^{32}$ after its scaling; the library reads the
+# result as if it had been $2^{32}$ itself. That is a small systematic error, and known beforehand,
+# so the package's key holder corrects it:
 
 # %%
 print(f"correction: 1 - {1 - SUM_AND_SCALE.correction:.1e}")
 
 # %% [markdown]
-# Could the ciphertexts be smaller? In symmetric encryption one of the two polynomials is random and can
-# be sent as the seed it came from, which halves the size. TenSEAL has the encryption but sends
-# the polynomial whole:
+# Could the ciphertexts be smaller? In symmetric encryption one of the two polynomials is random
+# and can be sent as the seed it came from, which halves the size. TenSEAL has the encryption but
+# sends the polynomial whole:
 
 # %%
 for kind in (ts.ENCRYPTION_TYPE.ASYMMETRIC, ts.ENCRYPTION_TYPE.SYMMETRIC):
@@ -465,8 +471,8 @@ for kind in (ts.ENCRYPTION_TYPE.ASYMMETRIC, ts.ENCRYPTION_TYPE.SYMMETRIC):
 # %% [markdown]
 # ## 8.5 The server holds no secret
 #
-# A TenSEAL context may contain the secret key, and nothing in its name says so. Whoever sends `context`
-# instead of its public part has given everything away. What is in the bytes?
+# A TenSEAL context may contain the secret key, and nothing in its name says so. Whoever sends
+# `context` instead of its public part has given everything away. What is in the bytes?
 
 # %%
 whole = context.serialize(save_secret_key=True)
@@ -510,8 +516,9 @@ with show_error(ValueError):
 # %% [markdown]
 # ## 8.6 In `fl.fit`
 #
-# Everything between clients and server works on the update matrix, so encryption is an aggregator like
-# another: `PaillierMean` and `CKKSMean`. `fit` plays all roles, through bytes, and counts them.
+# Everything between clients and server works on the update matrix, so encryption is an aggregator
+# like another: `PaillierMean` and `CKKSMean`. `fit` plays all roles, through bytes, and counts
+# them.
 
 # %%
 from fedlab_utils.privacy.he import PaillierMean
@@ -552,22 +559,23 @@ save_results("08", "Payments, plain and encrypted: mean and spread of three seed
 quality
 
 # %% [markdown]
-# The three federated rows agree to every digit shown: after five rounds the weights of the encrypted
-# runs differ from the plain ones by the small amounts printed above, which is rounding and
-# ciphertext noise. Encryption changes *who can see*, not *what is learned*.
+# The three federated rows agree to every digit shown: after five rounds the weights of the
+# encrypted runs differ from the plain ones by the small amounts printed above, which is rounding
+# and ciphertext noise. Encryption changes *who can see*, not *what is learned*.
 #
 # Compare them with local training: after so few rounds, federated training is *behind* it in the
 # pooled list and for the mean bank, with or without encryption. Chapter 03 trains longer, and there
 # it gets ahead. Five rounds are enough to see that a lock costs no quality, and not more.
 #
-# A Paillier run gives the same bits when you repeat it, since the sum of codes is exact. CKKS draws its
-# noise from the system, so two runs agree to its error, not to the bit.
+# A Paillier run gives the same bits when you repeat it, since the sum of codes is exact. CKKS
+# draws its noise from the system, so two runs agree to its error, not to the bit.
 
 # %% [markdown]
 # ## 8.7 What it costs
 #
-# One round of ten clients with the model above. "Masks" is the secure aggregation of chapter 07. Seconds
-# are for the whole round, all ten clients, server and decryption, one after another on this machine.
+# One round of ten clients with the model above. "Masks" is the secure aggregation of chapter 07.
+# Seconds are for the whole round, all ten clients, server and decryption, one after another on
+# this machine.
 
 # %%
 from fedlab_utils.privacy.secure import SecureMean
@@ -585,9 +593,9 @@ save_results("08", "One round of ten clients: bytes of one client, seconds, erro
 costs.style.format({"bytes up": "{:,}", "bytes down": "{:,}"}, precision=2)
 
 # %% [markdown]
-# Paillier, packed, sends the least of the encrypted ones and works the longest; CKKS is the other way
-# round. The model does not fill CKKS's last piece, so its upload is larger than in section 8.4. How does
-# that go with the size of the model?
+# Paillier, packed, sends the least of the encrypted ones and works the longest; CKKS is the other
+# way round. The model does not fill CKKS's last piece, so its upload is larger than in section
+# 8.4. How does that go with the size of the model?
 
 # %%
 from fedlab_utils.federate.aggregators import RoundContext
@@ -606,10 +614,10 @@ curves["plain"] = [4.0] * len(sizes)
 show(figures_he.bytes_per_parameter(sizes, curves, budget=12), name="bytes-per-parameter")
 
 # %% [markdown]
-# A small model wastes most of a CKKS ciphertext, and pays for a header. From some thousands of parameters
-# on, the design in which clients scale stays below twelve times plain, when its pieces are well filled.
-# Masks cost four bytes a parameter, and a start-up for the keys that grows with the number of
-# clients (here only two).
+# A small model wastes most of a CKKS ciphertext, and pays for a header. From some thousands of
+# parameters on, the design in which clients scale stays below twelve times plain, when its pieces
+# are well filled. Masks cost four bytes a parameter, and a start-up for the keys that grows with
+# the number of clients (here only two).
 #
 # | | masks (07) | Paillier | CKKS |
 # |---|---|---|---|
@@ -622,8 +630,8 @@ show(figures_he.bytes_per_parameter(sizes, curves, budget=12), name="bytes-per-p
 # %% [markdown]
 # ## 8.8 Who holds the key?
 #
-# So far "the key holder" was a class. In the world it is somebody, and that is the question to ask of
-# every product that says "homomorphic encryption":
+# So far "the key holder" was a class. In the world it is somebody, and that is the question to ask
+# of every product that says "homomorphic encryption":
 #
 # | the secret key is with | the server sees | if a client helps the server |
 # |---|---|---|
@@ -632,8 +640,8 @@ show(figures_he.bytes_per_parameter(sizes, curves, budget=12), name="bytes-per-p
 # | a service apart | ciphertexts, and what the service tells it | nothing more; but the service with the server sees everything |
 # | shared: $t$ of $l$ clients needed | ciphertexts, and agreed sums | nothing more, until $t$ clients help |
 #
-# The second row deserves a demonstration. The server takes a single bank's message, calls it a sum, and
-# one dishonest client decrypts it:
+# The second row deserves a demonstration. The server takes a single bank's message, calls it a
+# sum, and one dishonest client decrypts it:
 
 # %%
 single = PaillierServer(keys.public, plan, encoding)
@@ -642,19 +650,20 @@ stolen = keys.decrypt(single.aggregate(), plan, encoding)
 print(f"bank 3's own update, to {np.abs(stolen - updates[2].numpy()).max():.0e}")
 
 # %% [markdown]
-# No header helps: the ciphertext does not show how many were added, and a server that cheats writes
-# what it likes. Within the "usual" row the server must be honest about *what* it sends for decryption,
-# and no client may help it. Nor does encryption stop a client from sending nonsense: the server
-# cannot see that either.
+# No header helps: the ciphertext does not show how many were added, and a server that cheats
+# writes what it likes. Within the "usual" row the server must be honest about *what* it sends for
+# decryption, and no client may help it. Nor does encryption stop a client from sending nonsense:
+# the server cannot see that either.
 #
 # **A key that nobody has.** Split it. In chapter 07 a secret became the value at 0 of a random
-# polynomial, and each holder got one point. Here the secret is the exponent $d$ of decryption, and the
-# banks never bring it back together: each raises the ciphertext to the power of *its own share*, and
-# Lagrange's formula works in the exponent (Damgård and Jurik, after Shoup):
+# polynomial, and each holder got one point. Here the secret is the exponent $d$ of decryption, and
+# the banks never bring it back together: each raises the ciphertext to the power of *its own
+# share*, and Lagrange's formula works in the exponent (Damgård and Jurik, after Shoup):
 #
 # $$ \prod_{i \in S} \left(c^{\,s_i}\right)^{\lambda_i} = c^{\sum_i \lambda_i s_i} = c^{\,d} = 1 + m n \pmod{n^2} $$
 #
-# A dealer makes a small key (512 bits, for the demonstration) for five banks, of which three are needed:
+# A dealer makes a small key (512 bits, for the demonstration) for five banks, of which three are
+# needed:
 
 # %%
 from fedlab_utils.privacy.he import CiphertextError, combine, deal
@@ -679,8 +688,8 @@ print("mean of two:", five.decode(five.unpack([opened], 5), weight=2).round(5))
 print("should be:  ", updates[:2, :5].mean(dim=0).numpy().round(5))
 
 # %% [markdown]
-# Any three do. Two are refused; and a bank that sends a wrong part is named, because each part carries
-# a proof that the dealt share was used (without showing it):
+# Any three do. Two are refused; and a bank that sends a wrong part is named, because each part
+# carries a proof that the dealt share was used (without showing it):
 
 # %%
 from dataclasses import replace
@@ -692,16 +701,16 @@ with show_error(CiphertextError):
     combine(threshold_key, total, [parts[0], forged, parts[2]])
 
 # %% [markdown]
-# Now the trick from above needs three dishonest banks. What remains: the dealer knew the key and must
-# forget it (protocols without a dealer exist, and are long), and the holders should ask *what* they
-# decrypt. Our version is for reading: Python's integers, small keys. For CKKS there are threshold variants
-# too, in OpenFHE and Lattigo; TenSEAL has none.
+# Now the trick from above needs three dishonest banks. What remains: the dealer knew the key and
+# must forget it (protocols without a dealer exist, and are long), and the holders should ask
+# *what* they decrypt. Our version is for reading: Python's integers, small keys. For CKKS there
+# are threshold variants too, in OpenFHE and Lattigo; TenSEAL has none.
 #
 # **CKKS results must stay with the key holders.** A decrypted CKKS value contains the noise of its
-# ciphertext. Who has the ciphertext *and* the exact decrypted value can solve for the secret key (Li
-# and Micciancio, 2021). A server has the ciphertext. So with the key at the clients, the mean must not
-# be sent back to the server or published as it is. Round it first, add noise far above the error, or use
-# Paillier, whose result is exact.
+# ciphertext. Who has the ciphertext *and* the exact decrypted value can solve for the secret key
+# (Li and Micciancio, 2021). A server has the ciphertext. So with the key at the clients, the mean
+# must not be sent back to the server or published as it is. Round it first, add noise far above
+# the error, or use Paillier, whose result is exact.
 
 # %% [markdown]
 # ## 8.9 What goes wrong is refused, by name
@@ -734,16 +743,16 @@ with show_error(RangeError):  # diverged at the client: nothing is sent
     PaillierClient("bank 3", keys.public, encoding).encrypt(diverged, plan)
 
 # %% [markdown]
-# And if a client lies in its header, using another key under the right name? The sum then decrypts to
-# numbers that no update can have, and the key holder refuses it; but whose fault it was, nobody knows.
-# Encryption does not replace checking who may send.
+# And if a client lies in its header, using another key under the right name? The sum then decrypts
+# to numbers that no update can have, and the key holder refuses it; but whose fault it was, nobody
+# knows. Encryption does not replace checking who may send.
 
 # %% [markdown]
 # ## 8.10 The attack, before and after
 #
-# What is all this good for? The attack is **gradient inversion**: from an update, compute the rows that
-# made it. It works best on few rows, so let every bank take a single step on a single payment. First
-# against the plain server, which holds bank 3's update:
+# What is all this good for? The attack is **gradient inversion**: from an update, compute the rows
+# that made it. It works best on few rows, so let every bank take a single step on a single
+# payment. First against the plain server, which holds bank 3's update:
 
 # %%
 from fedlab_utils.attacks import invert_update, reconstruction_success
@@ -773,8 +782,8 @@ true_rows, single_updates = updates_on(1)
 _ = attack(single_updates[2], true_rows[2:3])
 
 # %% [markdown]
-# The payment, feature by feature. Now the server of this chapter. It holds a ciphertext; to attack it at
-# all, we read its bytes as if they were numbers:
+# The payment, feature by feature. Now the server of this chapter. It holds a ciphertext; to attack
+# it at all, we read its bytes as if they were numbers:
 
 # %%
 one_each = Plan(0, len(weights), dict.fromkeys(federation.names, 1))
@@ -791,7 +800,8 @@ def as_numbers(data):
 _ = attack(as_numbers(sealed["bank 3"]), true_rows[2:3])
 
 # %% [markdown]
-# Nothing: the error is no better than that of a guess without any update. Now the third view: **whoever holds the key sees the sum.** All ten banks do, by design:
+# Nothing: the error is no better than that of a guess without any update. Now the third view:
+# **whoever holds the key sees the sum.** All ten banks do, by design:
 
 # %%
 adder = PaillierServer(keys.public, one_each, encoding)
@@ -801,21 +811,21 @@ opened_mean = keys.decrypt(adder.aggregate(), one_each, encoding)
 _ = attack(opened_mean, true_rows)
 
 # %% [markdown]
-# Read this line twice. The encryption was perfect, and yet the attack on the *result* finds all ten
-# payments: a sum over few rows determines them. What the key holders do not learn is *whose* payment
-# each was. And in a federation of two, each member subtracts its own update from the sum, and has
-# the other's. Here is a sum over more rows, eight for each bank:
+# Read this line twice. The encryption was perfect, and yet the attack on the *result* finds all
+# ten payments: a sum over few rows determines them. What the key holders do not learn is *whose*
+# payment each was. And in a federation of two, each member subtracts its own update from the sum,
+# and has the other's. Here is a sum over more rows, eight for each bank:
 
 # %%
 more_rows, more_updates = updates_on(8)
 _ = attack(more_updates.mean(dim=0), more_rows)
 
 # %% [markdown]
-# This attack finds none of them. But its error is somewhat below guessing: the sum is not silent. In a
-# real round it is a sum over thousands of rows and many steps, and tells less of each. That is an
-# observation about one attack, not a guarantee. Encryption, like masking, decides who sees the
-# *parts*. What the *sum* gives away is a question for differential privacy (chapter 06), and both can be
-# had together: noise first, then the lock.
+# This attack finds none of them. But its error is somewhat below guessing: the sum is not silent.
+# In a real round it is a sum over thousands of rows and many steps, and tells less of each. That
+# is an observation about one attack, not a guarantee. Encryption, like masking, decides who sees
+# the *parts*. What the *sum* gives away is a question for differential privacy (chapter 06), and
+# both can be had together: noise first, then the lock.
 
 # %% [markdown]
 # ## 8.11 And on real data
@@ -849,16 +859,16 @@ for name, run in heart_runs.items():
 heart
 
 # %% [markdown]
-# The three federated rows are the same: the lock changes nothing that is learned. (What is learned is little
-# here, as chapter 02 found: compare the row norm.) A ciphertext of CKKS is far too large for so small a
-# model.
+# The three federated rows are the same: the lock changes nothing that is learned. (What is learned
+# is little here, as chapter 02 found: compare the row norm.) A ciphertext of CKKS is far too large
+# for so small a model.
 
 # %% [markdown]
 # ## 8.12 Three chapters in one table
 #
-# Plain averaging, differential privacy (06), masks (07) and encryption (08), on the same banks and with
-# the same number of rounds. For differential privacy we take DP-SGD at each bank: first epsilon, for a
-# single payment over all rounds, then the noise:
+# Plain averaging, differential privacy (06), masks (07) and encryption (08), on the same banks and
+# with the same number of rounds. For differential privacy we take DP-SGD at each bank: first
+# epsilon, for a single payment over all rounds, then the noise:
 
 # %%
 from fedlab_utils.federate.dpsgd import DPSGD
@@ -885,8 +895,8 @@ for seed, run in enumerate(runs):
 
 # %% [markdown]
 # Then the attack, twice: on what the server gets from bank 3, and on the result of the round. For
-# the masks we listen at the server of chapter 07; its third batch of messages are the uploads. DP-SGD
-# takes its step with the same noise as in training.
+# the masks we listen at the server of chapter 07; its third batch of messages are the uploads.
+# DP-SGD takes its step with the same noise as in training.
 
 # %%
 from fedlab_utils.privacy.secure import FixedPoint as RingCode
@@ -940,19 +950,21 @@ save_results("08", "Plain, noisy, masked, encrypted", final, headline=True)
 final.style.format({"bytes up": "{:,}"}, precision=2)
 
 # %% [markdown]
-# AP is the mean and spread of three seeds in the pooled list; chance, floors and the isolation forest
-# for the same banks and rounds are in the table of section 8.6. Bytes are what one bank sends in a round, seconds are
-# the median round of this run, training included, all roles on this machine.
+# AP is the mean and spread of three seeds in the pooled list; chance, floors and the isolation
+# forest for the same banks and rounds are in the table of section 8.6. Bytes are what one bank
+# sends in a round, seconds are the median round of this run, training included, all roles on this
+# machine.
 #
-# Read it by columns. **AP:** locks and masks do not change what is learned; noise does. **At the server:**
-# plain updates give the payment away; masks, locks and noise do not. **In the result:** only noise
-# helps. **Epsilon:** it is for one payment at one bank, over all rounds, and leaves out the scaler (chapter
-# 06 includes it); a lock has none, since it promises nothing about the result. **Who sees what:** with keys
-# at the banks the server learns nothing at all, and has no model either: the banks do its last step.
+# Read it by columns. **AP:** locks and masks do not change what is learned; noise does. **At the
+# server:** plain updates give the payment away; masks, locks and noise do not. **In the result:**
+# only noise helps. **Epsilon:** it is for one payment at one bank, over all rounds, and leaves out
+# the scaler (chapter 06 includes it); a lock has none, since it promises nothing about the result.
+# **Who sees what:** with keys at the banks the server learns nothing at all, and has no model
+# either: the banks do its last step.
 #
-# So they are not rivals. Masks or encryption say *who* sees the parts; differential privacy says *how
-# much* the whole gives away. The next step is to put one inside the other: DP-SGD at the banks of
-# this table can be locked as well, with no other change than the aggregator.
+# So they are not rivals. Masks or encryption say *who* sees the parts; differential privacy says
+# *how much* the whole gives away. The next step is to put one inside the other: DP-SGD at the
+# banks of this table can be locked as well, with no other change than the aggregator.
 
 # %% [markdown]
 # ## What we have built
@@ -1000,8 +1012,8 @@ final.style.format({"bytes up": "{:,}"}, precision=2)
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 08.1** (easy) Write the server of section 8.1: the ciphertext of the weighted sum of some
-# plaintexts, from their ciphertexts and the public modulus `n`.
+# **Exercise 08.1** (easy) Write the server of section 8.1: the ciphertext of the weighted sum of
+# some plaintexts, from their ciphertexts and the public modulus `n`.
 
 
 # %% tags=["exercise"]
@@ -1019,9 +1031,10 @@ def weighted_sum(ciphertexts, weights, n):
 check("08.1", weighted_sum)
 
 # %% [markdown]
-# **Exercise 08.2** (medium) How many bits must a slot have? Numbers lie in `[-limit, limit]`, are rounded to
-# `fraction_bits` bits after the point and shifted by the offset `limit * 2**fraction_bits`; `weights` are the
-# weights of all clients. The largest possible sum must fit, and no bit should be wasted.
+# **Exercise 08.2** (medium) How many bits must a slot have? Numbers lie in `[-limit, limit]`, are
+# rounded to `fraction_bits` bits after the point and shifted by the offset `limit *
+# 2**fraction_bits`; `weights` are the weights of all clients. The largest possible sum must fit,
+# and no bit should be wasted.
 
 
 # %% tags=["exercise"]
@@ -1051,10 +1064,10 @@ def split_slots(integer, width, count):
 check("08.3", split_slots)
 
 # %% [markdown]
-# **Exercise 08.4** (hard) The weights $\lambda_i$ of section 8.8. A polynomial $f$ of degree below the
-# number of points is known at the points in `numbers`; then $f(0) = \sum_i \lambda_i f(i)$. The $\lambda_i$ are
-# fractions, and exponents must be whole, so return them multiplied by `holders`! (factorial), in
-# the order of `numbers`.
+# **Exercise 08.4** (hard) The weights $\lambda_i$ of section 8.8. A polynomial $f$ of degree below
+# the number of points is known at the points in `numbers`; then $f(0) = \sum_i \lambda_i f(i)$.
+# The $\lambda_i$ are fractions, and exponents must be whole, so return them multiplied by
+# `holders`! (factorial), in the order of `numbers`.
 
 
 # %% tags=["exercise"]

@@ -117,7 +117,8 @@ def utility_and_attack(
         left.axhline(level, label=name, color=COLOURS[i], linestyle=LINES[i])
         said.append(f"{name} {level:.3f}")
     left.set(ylabel=ylabel, ylim=(0, None))
-    left.legend(fontsize=9)
+    left.set_ylim(0, 1.35 * left.get_ylim()[1])  # room for the legend
+    left.legend(fontsize=9, loc="upper left")
     said.append("Attack: " + _by_epsilon(right, attack, "attack", 3))
     right.axhline(attack_level, label="guessing", color="black", linestyle=":")
     right.set(ylabel=attack_label, ylim=(0, 1))

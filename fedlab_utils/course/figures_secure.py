@@ -73,7 +73,7 @@ def cost(rows: Sequence[Mapping[str, float | int | str]]) -> "Figure":
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        # The sizes that were measured are the ticks; between powers of ten matplotlib writes too many.
+        # The sizes that were measured are the ticks: matplotlib writes too many in between.
         axes.set_xticks(ticks := sorted({int(r[x]) for r in rows}), [f"{t:,}" for t in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

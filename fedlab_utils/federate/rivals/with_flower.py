@@ -5,6 +5,7 @@ import os
 import queue
 import threading
 import time
+from typing import Any
 
 import numpy as np
 from worker import Job, torch_model
@@ -48,7 +49,7 @@ def rounds(job: Job):  # type: ignore[no-untyped-def]
         start = message.content["weights"].to_numpy_ndarrays()[0]
         client = int(context.node_config["partition-id"])
         weights = ArrayRecord([client_update(read_job(file), client, start)])
-        content = {"weights": weights, "metrics": MetricRecord({"client": client})}
+        content: dict[str, Any] = {"weights": weights, "metrics": MetricRecord({"client": client})}
         return Message(content=RecordDict(content), reply_to=message)
 
     @server_app.main()
@@ -67,7 +68,7 @@ def rounds(job: Job):  # type: ignore[no-untyped-def]
             answered.put(np.mean(each, axis=0))
 
     def simulate() -> None:
-        resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+        resources: Any = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
         try:
             run_simulation(server_app, client_app, clients, backend_config=resources)
         except BaseException as error:

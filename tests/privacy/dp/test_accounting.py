@@ -149,7 +149,8 @@ def test_noise_for_epsilon_leaves_room_for_other_releases():
     assert noise > alone
     together = [Release(noise, 0.1, 100), scaler]
     assert epsilon_spent(together, 1e-5) == pytest.approx(2.0, rel=1e-4)
-    assert noise_for_epsilon(2.0, 1e-5, 0.1, 100, accountant="pld") < alone
+    by_pld = noise_for_epsilon(2.0, 1e-5, accountant="pld")
+    assert by_pld == pytest.approx(gaussian_noise(2.0, 1e-5), rel=3e-3)
     with pytest.raises(FedlabError, match="nothing of 2 is left"):
         noise_for_epsilon(2.0, 1e-5, also=[Release(0.5)])
     with pytest.raises(FedlabError, match="no noise is large enough"):
@@ -169,6 +170,15 @@ def test_epsilon_grows_with_steps_and_rate_and_falls_with_noise_and_delta():
     # twice half of the steps is all of them
     halves = [Release(1.0, 0.1, 50)] * 2
     assert epsilon_spent(halves, 1e-5) == pytest.approx(spent())
+
+
+def test_the_package_has_the_names_it_lists():
+    from fedlab_utils.privacy import dp
+
+    assert dir(dp) == sorted(dp.__all__)
+    assert all(getattr(dp, name) is not None for name in dp.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'magic'"):
+        _ = dp.magic
 
 
 def test_no_test_does_better_than_the_bound():

@@ -22,6 +22,7 @@ class Framework:
         get: the command that installs it.
         sees: what the coordinator holds after a round, in the way the course runs it.
         state: what is maintained, as of November 2026.
+        one_job: its engine can be started only once in a process, so each job gets its own.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Framework:
     get: str
     sees: str
     state: str
+    one_job: bool = False
 
     def python(self) -> str:
         """The interpreter that has it, or would have it."""
@@ -79,5 +81,6 @@ FRAMEWORKS = {
         'pip install "flwr[simulation]"',
         "every update, unless secure aggregation is on",
         "maintained; simulation and real networks",
+        one_job=True,
     ),
 }

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import platform
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -26,6 +25,7 @@ from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate import rivals
 from fedlab_utils.models import dense_autoencoder, flatten
 from fedlab_utils.runtimes.compare.frameworks import FRAMEWORKS
+from fedlab_utils.runtimes.tff import launch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,19 +93,23 @@ def measure(
         if name not in (pythons or {}) and (reason := FRAMEWORKS[name].missing()):
             raise FedlabError(f"{FRAMEWORKS[name].title}: {reason}")
     done: list[Measurement] = []
-    reference: dict[str, np.ndarray] = {}
+    reference: dict[int, np.ndarray] = {}
     with tempfile.TemporaryDirectory(prefix="fedlab-compare-") as scratch:
         folder = Path(scratch)
         for number in clients:
             make_job(folder / f"job{number}.npz", number)
         for name in names:
             python = (pythons or {}).get(name, FRAMEWORKS[name].python())
-            facts, weights, memory = _one(name, python, folder, clients, rounds, patience)
-            for job, vector in weights.items():
-                gap = float(np.abs(vector - reference.setdefault(job, vector)).max())
+            groups = [[k] for k in clients] if FRAMEWORKS[name].one_job else [list(clients)]
+            runs = [_one(name, python, folder, group, rounds, patience) for group in groups]
+            vectors = [vector for _, weights, _ in runs for vector in weights.values()]
+            for number, vector in zip(clients, vectors, strict=True):
+                gap = float(np.abs(vector - reference.setdefault(number, vector)).max())
                 if not gap < 1e-5:
                     raise FedlabError(f"{name}: its weights differ from {names[0]}'s by {gap:.1e}.")
-            later = [statistics.median(times[1:]) for times in facts["seconds"]]
+            facts = runs[0][0]
+            each = [times for run, _, _ in runs for times in run["seconds"]]
+            later = [statistics.median(times[1:]) for times in each]
             done.append(
                 Measurement(
                     name=name,
@@ -114,7 +118,7 @@ def measure(
                     import_seconds=facts["import"],
                     first_round=facts["seconds"][0][0],
                     round_seconds=dict(zip(clients, later, strict=True)),
-                    memory_mb=memory,
+                    memory_mb=max(memory for _, _, memory in runs),
                 )
             )
     return done
@@ -143,11 +147,11 @@ def _one(
             start_new_session=True,
             env=environment,
         )
+    guard = launch.guard(process.pid)  # ends it even if this process is killed
     try:
         memory = _watch(process, patience)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        guard.communicate()
         process.wait()
     if process.returncode or not result.exists():
         said = log.read_text(errors="replace").strip()[-1500:]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Waits for its standard input to close, which happens when the process that holds the other end
 # is gone, however it went; then kills the session and removes its folder.
-_GUARD = 'cat >/dev/null; kill -s KILL -- "-$1" 2>/dev/null; rm -rf "$2"'
+_GUARD = 'cat >/dev/null; kill -s KILL -- "-$1" 2>/dev/null; [ -z "$2" ] || rm -rf "$2"'
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # no remarks on missing GPUs
     "TF_ENABLE_ONEDNN_OPTS": "0",  # sums in a fixed order
@@ -36,10 +36,13 @@ def kernel(python: str, connection: str, folder: Path, log: Path) -> subprocess.
         )
 
 
-def guard(session: int, folder: Path) -> subprocess.Popen[bytes]:
-    """Start the process that kills a session when this process is gone, or closes the pipe."""
+def guard(session: int, folder: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start the process that kills a session when this process is gone, or closes the pipe.
+
+    It then removes the folder, if one is given.
+    """
     return subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, "guard", str(session), str(folder)],
+        ["/bin/sh", "-c", _GUARD, "guard", str(session), str(folder or "")],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

@@ -23,8 +23,12 @@ from fedlab_utils.runtimes.tff.checks import check_disk, check_platform
 
 _SILENCE = 15.0  # seconds after which a line says that something still happens
 _LARGE = re.compile(r"Downloading (\S+) \((\d{2,}(?:\.\d+)? MB)\)")
+# Ends at once: at an ordinary exit TensorFlow Federated interrupts its worker and waits for it, for
+# ever where interrupts are ignored, as they are in the background of a shell script.
 _TRIAL = (
-    "import tensorflow_federated as t; print(t.__version__, t.federated_computation(lambda: 7)())"
+    "import os, tensorflow_federated as t\n"
+    "print(t.__version__, t.federated_computation(lambda: 7)(), flush=True)\n"
+    "os._exit(0)"
 )
 Say = Callable[[str], None]
 

@@ -373,7 +373,7 @@ steps = {step: view.groupby("kind")["bytes"].sum() for step, view in views.items
 pd.DataFrame(steps).fillna(0).astype(int).drop("message")
 
 # %% [markdown]
-# (The first column is not zero, because the job of section 4.2 is still there. There is also a folder of
+# (Beside the mock data, the first column counts the job of section 4.2. There is also a folder of
 # *messages*: the envelopes in which all the other files arrived. They hold the same things once more,
 # and the search below opens them, too.)
 #
@@ -531,6 +531,7 @@ with tempfile.TemporaryDirectory() as folder:
 from fedlab_utils.runtimes.pysyft import evaluate_pysyft, threshold_pysyft
 
 models = {"federated": plain.model, "untrained": model}
+banks.workers = 1  # AP and AUC need scikit-learn: larger processes, so one at a time
 report = evaluate_pysyft(models, banks)
 report.table().round(3)
 

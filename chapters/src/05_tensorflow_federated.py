@@ -632,7 +632,8 @@ print(dict(output.metrics["client_work"]["train"]), "of", sum(map(len, overflow)
 # %% [markdown]
 # ## 5.12 Which framework when
 #
-# The course has now trained the same model with three engines. What do they cost? The table below was
+# The course has now trained the same model with three engines; a fourth, Flower, comes in chapter 14.
+# What do they cost? The table below was
 # measured by `python -m fedlab_utils.runtimes.compare --record`: each framework in a process of its
 # own, on one job (a dense autoencoder of 20 features, 256 rows a client, one epoch in batches of 32),
 # all ending at the same weights. "Set-up" counts the framework's packages with all they require.
@@ -650,7 +651,8 @@ table.drop(columns=["the coordinator sees", "state"])
 table[["the coordinator sees", "state"]]
 
 # %% [markdown]
-# Absolute numbers belong to that machine; the ratios will be alike on yours. To measure for yourself,
+# An empty cell was not measured: forty banks with a process each are too many for one small machine.
+# Absolute numbers belong to that machine; the order of magnitude will be alike on yours. To measure,
 # run the command above without `--record`. It takes some minutes, since every framework is imported
 # afresh.
 #

@@ -800,7 +800,7 @@ def as_numbers(data):
 _ = attack(as_numbers(sealed["bank 3"]), true_rows[2:3])
 
 # %% [markdown]
-# Nothing: the error is no better than that of a guess without any update. Now the third view:
+# Not a single payment, and an error about that of a guess without any update. Now the third view:
 # **whoever holds the key sees the sum.** All ten banks do, by design:
 
 # %%

@@ -4,7 +4,8 @@ from fedlab_utils.course.figures_noniid import drift, verdict
 
 
 def test_drift_draws_a_line_for_each_way_to_divide():
-    figure = drift([1, 4], {"IID": [30, 50], "skewed": [60, 90]}, {"IID": [0.9, 0.8], "skewed": [0.5, 0.25]})  # fmt: skip
+    kept = {"IID": [0.9, 0.8], "skewed": [0.5, 0.25]}
+    figure = drift([1, 4], {"IID": [30, 50], "skewed": [60, 90]}, kept)
     left, right = figure.axes
     assert [list(line.get_ydata()) for line in left.lines[:2]] == [[30, 50], [60, 90]]
     assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.8], [0.5, 0.25]]

@@ -211,7 +211,11 @@ class TffKernel:
         self.run(f"_fedlab_module({name!r}, {path!r}); import {name}", ignore)
 
     def interrupt(self) -> None:
-        """Interrupt the running code. The worker must not get the signal: it would die of it."""
+        """Interrupt the running code; the variables stay.
+
+        The worker must not get the signal, it would die of it. So a long computation inside it
+        goes on to its end, and the next one may wait for it; a restart ends it at once.
+        """
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)
 

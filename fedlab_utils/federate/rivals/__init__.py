@@ -22,9 +22,9 @@ import numpy as np
 
 from fedlab_utils.errors import FedlabError
 
-# name: (module that must import, how to get it)
+# name: (module that must import, how to get it); Flower simulates with Ray, which is an extra
 RIVALS = {
-    "flower": ("flwr", 'pip install "flwr[simulation]"'),
+    "flower": ("ray", 'pip install "flwr[simulation]"'),
     "fedjax": ("fedjax", "pip install fedjax"),
     "pfl": ("pfl", "pip install pfl"),
     "tff": (

@@ -46,7 +46,8 @@ def _grow(rows: np.ndarray, depth: int, rng: np.random.Generator) -> Forest:
     for level in range(depth + 1):
         order = np.argsort(place, kind="stable")
         values, place = values[order], place[order]
-        here, first, number = np.unique(place, return_index=True, return_counts=True)
+        first = np.flatnonzero(np.diff(place, prepend=-1))  # rows of a node stand together
+        here, number = place[first], np.diff(first, append=len(place))
         count.ravel()[here] = number
         if level == depth:
             break

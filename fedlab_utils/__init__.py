@@ -8,8 +8,9 @@ first use, so that importing the package stays quick.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedlab_utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedlab_utils.course import check, hint, save_results, show
@@ -88,14 +89,9 @@ __all__ = [
     "unflatten",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'fedlab_utils' has no name {name!r}; see dir(fedlab_utils)")
-    value = getattr(importlib.import_module(f"fedlab_utils.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, _ = lazy_names(__name__, _HOME)
 
 
 def __dir__() -> list[str]:
+    # The sub-packages too: readers look for them with the tab key.
     return sorted({*globals(), *_HOME})

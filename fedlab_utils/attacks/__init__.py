@@ -14,8 +14,9 @@ each array of rows. Everything is imported on first use; nothing in the package 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedlab_utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedlab_utils.attacks.gradient_inversion import Inversion, invert_update
@@ -66,12 +67,4 @@ __all__ = [
     "true_positive_rate",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no name {name!r}; it has {', '.join(_HOME)}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOME)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

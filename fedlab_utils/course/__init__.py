@@ -3,28 +3,22 @@
 Everything is imported on first use, so that `import fedlab_utils` stays light.
 """
 
-import importlib
-from typing import Any
+from fedlab_utils.lazy import lazy_names
 
 _HOME = {
     "check": "checks",
+    "checks": "checks",
+    "doctor": "doctor",
+    "expect": "expect",
+    "figures": "figures",
     "hint": "checks",
+    "plots": "plots",
+    "results": "results",
     "save_results": "results",
     "show": "plots",
     "show_error": "checks",
     "use_style": "plots",
 }
-_MODULES = ("checks", "doctor", "expect", "figures", "plots", "results")
-__all__ = [*_HOME, *_MODULES]
+__all__ = list(_HOME)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

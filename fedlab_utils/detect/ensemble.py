@@ -67,13 +67,10 @@ def federated_reference(detector: Any, federation: Federation) -> RankReference:
     judge = as_detector(detector)
     own = getattr(judge, "score_edges", None)
     edges = own() if callable(own) else score_edges()
-    parts = [
+    total = ScoreHistogram.total(
         ScoreHistogram.of(scores_of(judge, client.x_calibration, client.name), edges)
         for client in federation
-    ]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    )
     if not total.n:
         raise DataError(f"federation {federation.name!r} has no calibration rows to rank by")
     return RankReference(total)

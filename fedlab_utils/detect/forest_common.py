@@ -24,6 +24,7 @@ from fedlab_utils.federate.aggregators import (
     RoundAggregator,
     RoundContext,
     aggregate,
+    first_memory,
 )
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def add_counts(
         raise DataError("add_counts: every client must send equally many counts, with its name")
     matrix = torch.from_numpy(np.stack(messages).astype(np.float64))
     aggregator = aggregator or Mean(weighted=False)
-    memory = aggregator.start(matrix.shape[1]) if isinstance(aggregator, RoundAggregator) else {}
+    memory = first_memory(aggregator, matrix.shape[1])
     context = RoundContext(seed, round_, tuple(names), len(names))
     mean = aggregate(aggregator, matrix, torch.ones(len(matrix)), memory, context).update
     return len(matrix) * mean.double().numpy()

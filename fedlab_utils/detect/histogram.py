@@ -97,6 +97,14 @@ class ScoreHistogram:
         """Number of scores above the last edge."""
         return int(self.counts[-1])
 
+    @classmethod
+    def total(cls, parts: Iterable[ScoreHistogram]) -> ScoreHistogram:
+        """The sum of all parts. Raises DataError for none, or for different edges."""
+        first, *others = tuple(parts) or (None,)
+        if first is None:
+            raise DataError("there are no histograms")
+        return sum(others, start=first)
+
     def __add__(self, other: ScoreHistogram) -> ScoreHistogram:
         if not np.array_equal(self.edges, other.edges):
             raise DataError("these histograms have different edges; agree on one set of edges")
@@ -112,12 +120,7 @@ def federated_threshold(histograms: Iterable[ScoreHistogram], alarm_rate: float)
     for no histograms, too few rows (see `local_threshold`), or a quantile outside the edges.
     Taught in chapter 02.
     """
-    parts = list(histograms)
-    if not parts:
-        raise DataError("there are no histograms")
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    total = ScoreHistogram.total(histograms)
     place = int(np.searchsorted(np.cumsum(total.counts), quantile_rank(total.n, alarm_rate)))
     if place == len(total.edges):
         raise DataError(

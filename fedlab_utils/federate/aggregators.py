@@ -76,6 +76,11 @@ class RoundAggregator(Protocol):
         ...
 
 
+def first_memory(aggregator: Aggregator | RoundAggregator, size: int) -> dict[str, torch.Tensor]:
+    """The memory before the first round of an aggregator of either kind; {} if it has none."""
+    return aggregator.start(size) if isinstance(aggregator, RoundAggregator) else {}
+
+
 def aggregate(
     aggregator: Aggregator | RoundAggregator,
     updates: torch.Tensor,

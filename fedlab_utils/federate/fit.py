@@ -20,6 +20,7 @@ from fedlab_utils.federate.aggregators import (
     RoundAggregator,
     RoundContext,
     aggregate,
+    first_memory,
 )
 from fedlab_utils.federate.engine import RowStore
 from fedlab_utils.federate.history import History, Round
@@ -100,9 +101,8 @@ def fit(
     local, aggregator, server = local or SGD(), aggregator or Mean(), server or ServerSGD()
     check_settings(model, federation, rounds, clients_per_round, engine)
     weights, history = flatten(model), History()
-    memory = {"server": server.start(weights), "aggregator": {}, "solver": {}}
-    if isinstance(aggregator, RoundAggregator):
-        memory["aggregator"] = aggregator.start(weights.numel())
+    memory = {"server": server.start(weights), "solver": {}}
+    memory["aggregator"] = first_memory(aggregator, weights.numel())
     if isinstance(local, RoundSolver):
         memory["solver"] = local.start(weights, federation.sizes)
     path = None if checkpoint is None else Path(checkpoint)
@@ -166,7 +166,7 @@ def fit_local(
     Returns {client name: model}. Raises as `fit`. Taught in chapter 02.
     """
     local = local or SGD()
-    check_settings(model, federation, rounds, None, "stacked")
+    check_settings(model, federation, rounds, None)
     whole = replace(local, epochs=rounds * local.epochs)
     store = RowStore([c.x_train for c in federation], model)
     clients = np.arange(len(federation))
@@ -189,8 +189,9 @@ def check_settings(
     federation: Federation,
     rounds: int,
     per_round: int | Poisson | None,
-    engine: str,
+    engine: str = "stacked",
 ) -> None:
+    """Raise FedlabError for settings that make no sense or a model that does not fit the data."""
     if rounds < 0 or int(rounds) != rounds:
         raise FedlabError(f"rounds={rounds} must be a whole number and not negative.")
     choose_clients(len(federation), per_round, 0, 0)  # raises for a number that makes no sense
@@ -220,6 +221,7 @@ def check_finite(
 
 
 def progress_bar(rounds: range, progress: bool) -> Iterable[int]:
+    """The rounds, with a bar on the screen if `progress`."""
     if not progress:
         return rounds
     from tqdm import tqdm

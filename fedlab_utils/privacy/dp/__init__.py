@@ -3,8 +3,7 @@
 Taught in chapter 06. Names are looked up on first use.
 """
 
-import importlib
-from typing import Any
+from fedlab_utils.lazy import lazy_names
 
 _HOME = {
     "attack_bound": "mechanisms",
@@ -30,12 +29,4 @@ _HOME = {
 }
 __all__ = list(_HOME)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

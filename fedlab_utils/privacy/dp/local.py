@@ -21,6 +21,7 @@ from fedlab_utils.federate.aggregators import (
     RoundAggregator,
     RoundContext,
     aggregate,
+    first_memory,
 )
 from fedlab_utils.privacy.dp.accounting import ORDERS, Release, epsilon_spent, rdp_to_epsilon
 from fedlab_utils.privacy.dp.mechanisms import check_delta, check_positive, clip_rows
@@ -69,7 +70,7 @@ class LocalDP:
 
     def start(self, size: int) -> dict[str, torch.Tensor]:
         """The memory of the inner aggregator."""
-        return start_inner(self.inner, size)
+        return first_memory(self.inner, size)
 
     def aggregate_round(
         self,
@@ -161,7 +162,7 @@ class DistributedDP:
 
     def start(self, size: int) -> dict[str, torch.Tensor]:
         """The memory of the inner aggregator."""
-        return start_inner(self.inner, size)
+        return first_memory(self.inner, size)
 
     def aggregate_round(
         self,
@@ -221,8 +222,3 @@ def client_streams(noise: NoiseSource, context: RoundContext) -> list[Stream]:
     """One stream per client of the round: it depends on the client's name, not on the company."""
     keys = [hashlib.sha256(name.encode()).digest()[:8] for name in context.clients]
     return [noise.stream(context.seed, _CLIENT, context.round, int.from_bytes(key)) for key in keys]
-
-
-def start_inner(inner: Aggregator | RoundAggregator, size: int) -> dict[str, torch.Tensor]:
-    """The first memory of an aggregator of either kind."""
-    return inner.start(size) if isinstance(inner, RoundAggregator) else {}

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fedlab_utils.federate.aggregators import Aggregator, Mean, RoundAggregator, RoundContext
+from fedlab_utils.federate.aggregators import (
+    Aggregator,
+    Mean,
+    RoundAggregator,
+    RoundContext,
+    first_memory,
+)
 from fedlab_utils.federate.aggregators import aggregate as call
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ def compare_costs(
     wanted = Mean().aggregate(updates.double(), weights)
     rows = []
     for name, aggregator in aggregators.items():
-        state = aggregator.start(size) if isinstance(aggregator, RoundAggregator) else {}
+        state = first_memory(aggregator, size)
         begin = time.perf_counter()
         done = call(aggregator, updates, weights, state, RoundContext(seed, 0, names, clients))
         seconds = time.perf_counter() - begin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from fedlab_utils.federate.aggregators import (
     RoundAggregator,
     RoundContext,
     aggregate,
+    first_memory,
 )
-from fedlab_utils.federate.fit import Run
+from fedlab_utils.federate.fit import Run, check_settings, mean_loss, progress_bar
 from fedlab_utils.federate.history import History, Round
 from fedlab_utils.federate.servers import ServerOptimizer, ServerSGD
 from fedlab_utils.federate.solvers import SGD
@@ -74,22 +74,14 @@ def fit_pysyft(
     local, aggregator, server = local or SGD(), aggregator or Mean(), server or ServerSGD()
     if not isinstance(local, SGD):
         raise FedlabError(f"PySyft jobs here train with SGD, not with {type(local).__name__}.")
-    if rounds < 0 or int(rounds) != rounds:
-        raise FedlabError(f"rounds={rounds} must be a whole number and not negative.")
+    check_settings(model, banks.federation, rounds, None)
     settings = {"lr": local.lr, "epochs": local.epochs, "batch_size": local.batch_size}
     task = task_of({"global": model}, seed=seed, momentum=local.momentum, **settings)
-    if task["widths"][0] != banks.federation.n_features:
-        raise FedlabError(
-            f"the model takes {task['widths'][0]} features, the federation "
-            f"{banks.federation.name!r} has {banks.federation.n_features}."
-        )
     weights = flatten(model)
-    state, memory = server.start(weights), {}
-    if isinstance(aggregator, RoundAggregator):
-        memory = aggregator.start(weights.numel())
+    state, memory = server.start(weights), first_memory(aggregator, weights.numel())
     history = History()
     absent: list[tuple[int, Absent]] = []
-    for round_ in _bar(range(rounds), progress):
+    for round_ in progress_bar(range(rounds), progress):
         task = with_weights(task, weights)
         tasks = {
             name: {**task, "round": round_, "client": number}
@@ -110,7 +102,7 @@ def fit_pysyft(
             Round(
                 round=round_ + 1,
                 clients=context.clients,
-                loss=float((losses.double() * rows).sum() / rows.double().sum()),
+                loss=mean_loss(losses, rows),
                 client_losses=tuple(losses.tolist()),
                 bytes_up=answers.bytes_up,
                 bytes_down=answers.bytes_down,
@@ -119,11 +111,3 @@ def fit_pysyft(
             )
         )
     return SyftRun(unflatten(weights, model), history, absent=tuple(absent))
-
-
-def _bar(rounds: range, progress: bool) -> Iterable[int]:
-    if not progress:
-        return rounds
-    from tqdm import tqdm
-
-    return tqdm(rounds, desc="rounds", unit="round", delay=2)

@@ -11,9 +11,9 @@ In a notebook `%load_ext fedlab_utils.runtimes.tff` then gives `%%tff` cells, wh
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fedlab_utils.lazy import lazy_names
 from fedlab_utils.runtimes.tff.home import INSTALL, Status, environment, status
 
 if TYPE_CHECKING:
@@ -45,8 +45,4 @@ __all__ = [
     "unload_ipython_extension",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -16,6 +16,7 @@ from torch import nn
 from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import DivergedError, FedlabError
 from fedlab_utils.federate import SGD, History, Mean, Round, Run, ServerSGD, choose_clients
+from fedlab_utils.federate.fit import check_settings
 from fedlab_utils.federate.order import batch_order
 from fedlab_utils.models import DenseAutoencoder, flatten, unflatten
 from fedlab_utils.runtimes.tff.kernel import TffKernel, ignore
@@ -79,8 +80,7 @@ def fit_tff(
     (TensorFlow Federated would go on without it, silently); TffError for an error there.
     Taught in chapter 05.
     """
-    if rounds < 0 or int(rounds) != rounds:
-        raise FedlabError(f"rounds={rounds} must be a whole number and not negative.")
+    check_settings(model, federation, rounds, clients_per_round)
     play = tff_rounds(
         model,
         federation,
@@ -134,11 +134,7 @@ def tff_rounds(
                 f"counterpart here. For anything else write a %%tff cell."
             )
     assert isinstance(model, DenseAutoencoder)
-    if model.widths[0] != federation.n_features:
-        raise FedlabError(
-            f"the model takes {model.widths[0]} features, the federation {federation.name!r} has "
-            f"{federation.n_features}. Make it with dense_autoencoder(federation.n_features)."
-        )
+    check_settings(model, federation, 0, clients_per_round)
     kernel = kernel or shared_kernel()
     kernel.load_module("fedlab_worker", str(_WORKER))
     kernel.put(

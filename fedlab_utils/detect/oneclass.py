@@ -21,7 +21,7 @@ from fedlab_utils.federate.order import batch_order
 from fedlab_utils.models.flat import flatten, unflatten
 
 if TYPE_CHECKING:
-    from fedlab_utils.federate.engine import RowStore
+    from fedlab_utils.federate.batches import RowStore
     from fedlab_utils.federate.solvers import Engine
 
 _FEATURES = 0x2FF5

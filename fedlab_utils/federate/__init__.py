@@ -11,6 +11,7 @@ from fedlab_utils.federate.aggregators import (
     RoundAggregator,
     RoundContext,
 )
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.clustered import (
     ClusteredRun,
     fit_clustered,
@@ -18,7 +19,7 @@ from fedlab_utils.federate.clustered import (
     split_by_updates,
 )
 from fedlab_utils.federate.drift import Drift, client_drift
-from fedlab_utils.federate.engine import RowStore, train_stacked
+from fedlab_utils.federate.engine import train_stacked
 from fedlab_utils.federate.fednova import FedNova
 from fedlab_utils.federate.fedprox import FedProx
 from fedlab_utils.federate.fit import Run, fit, fit_local

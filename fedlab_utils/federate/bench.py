@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from fedlab_utils.errors import FedlabError
-from fedlab_utils.federate.engine import RowStore, train_stacked
+from fedlab_utils.federate.batches import RowStore
+from fedlab_utils.federate.engine import train_stacked
 from fedlab_utils.federate.loop import train_loop
 from fedlab_utils.federate.order import batch_order
 from fedlab_utils.federate.rivals import RIVALS, Rival, require

@@ -13,7 +13,7 @@ from torch import nn
 from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate.aggregators import Aggregator, Mean
-from fedlab_utils.federate.engine import RowStore
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.fit import check_finite, check_settings, mean_loss, progress_bar
 from fedlab_utils.federate.history import History, Round
 from fedlab_utils.federate.sampling import Poisson, choose_clients

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from fedlab_utils.errors import FedlabError
-from fedlab_utils.federate.engine import RowStore, fetch_batches, in_chunks
+from fedlab_utils.federate.batches import RowStore, fetch_batches
+from fedlab_utils.federate.engine import in_chunks, take_steps
 from fedlab_utils.federate.solvers import SGD, Engine
 from fedlab_utils.models.flat import unflatten
 from fedlab_utils.models.stacked import LANES
@@ -215,32 +216,25 @@ def _train_chunk(
     width: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train clients of one batch width, most steps first."""
-    steps = np.array([len(batches) for batches, _ in drawn])
+    plans = [batches for batches, _ in drawn]
+    steps = np.array([len(plan) for plan in plans])
     expected = np.array([local.rate(int(n)) * n for n in store.sizes[clients]])
     scale = torch.from_numpy((1 / expected).astype(np.float32))
     deviation = (local.noise_multiplier * local.clip * scale).unsqueeze(1)
     noise = _noise([stream for _, stream in drawn], steps, weights.numel())
     stacked = clipped_model(model, weights, len(clients), width)
     sgd = SGD(lr=local.lr, momentum=local.momentum)
-    trained = torch.empty(len(clients), weights.numel())
-    loss_sum, seen = (torch.zeros(len(clients), dtype=torch.float64) for _ in range(2))
-    schedule = _schedule([batches for batches, _ in drawn], steps, width)
-    velocity: torch.Tensor | None = None
-    active = len(clients)
-    with torch.no_grad():
-        for x, counts in fetch_batches(store, clients, schedule, width):
-            k = len(x)
-            if k < active:
-                trained[k:active] = stacked.matrix()[k:]
-                velocity = None if velocity is None else stacked.keep(velocity, k)
-                stacked.shrink(k)
-                active = k
-            loss_sum[:k] += stacked.differentiate_clipped(x, counts, local.clip, scale[:k])
-            seen[:k] += counts
-            stacked.add_to_gradients(next(noise)[:k] * deviation[:k])
-            velocity = sgd.step(stacked.weights, stacked.gradients, velocity)
-        trained[:active] = stacked.matrix()
-    return trained - weights, loss_sum.div(seen.clamp_min(1)).float()
+    batches = fetch_batches(store, clients, _schedule(plans, steps, width), width)
+
+    def differentiate(x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        k = len(x)
+        losses = stacked.differentiate_clipped(x, counts, local.clip, scale[:k])
+        stacked.add_to_gradients(next(noise)[:k] * deviation[:k])
+        return losses
+
+    trained, loss_sum = take_steps(stacked, batches, sgd, differentiate, {})
+    seen = torch.tensor([sum(map(len, plan)) for plan in plans]).clamp_min(1)
+    return trained - weights, loss_sum.div(seen).float()
 
 
 def _schedule(

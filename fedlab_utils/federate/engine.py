@@ -6,23 +6,19 @@ got) and each client's mean training loss in this round [K].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import groupby, islice
 
 import numpy as np
 import torch
 from torch import nn
 
-from fedlab_utils.federate.order import batch_order
+from fedlab_utils.federate.batches import CACHE_BYTES, RowStore, fetch_batches, schedule
 from fedlab_utils.federate.solvers import SGD
 from fedlab_utils.models.dense import DenseAutoencoder
-from fedlab_utils.models.stacked import LANES, StackedDense, StackedModel, StackedModule, with_ones
-
-# About what a core's caches hold: larger chunks wait for memory, smaller ones for Python.
-_CHUNK_BYTES = 4 << 20
+from fedlab_utils.models.stacked import LANES, StackedDense, StackedModel, StackedModule
 
 
 def _width(size: int, batch_size: int | None) -> int:
@@ -31,28 +27,6 @@ def _width(size: int, batch_size: int | None) -> int:
     if batch_size is None or rows < batch_size:
         rows = 1 << (rows - 1).bit_length()  # few widths, so that many clients share one
     return -(-rows // LANES) * LANES
-
-
-class RowStore:
-    """All clients' training rows in one tensor, so a batch of every client is one gather."""
-
-    def __init__(self, parts: Sequence[np.ndarray], model: nn.Module):
-        self.sizes = np.array([len(p) for p in parts], dtype=np.int64)
-        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        self.dense = isinstance(model, DenseAutoencoder)
-        self.features = parts[0].shape[-1]
-        rows = torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
-        self.rows = with_ones(rows) if self.dense else rows
-
-    def of(self, client: int) -> torch.Tensor:
-        """The training rows [n, ...] of one client."""
-        start = self.offsets[client]
-        rows = self.rows[start : start + self.sizes[client]]
-        return rows[:, : self.features] if self.dense else rows
-
-    def floats_per_row(self) -> int:
-        """Numbers a row takes."""
-        return self.rows[0].numel()
 
 
 def train_stacked(
@@ -83,15 +57,15 @@ def train_stacked(
     widths = np.array([_width(int(n), local.batch_size) for n in sizes])
 
     def work(chosen: np.ndarray, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        own, *others = (_rows(t, chosen) for t in (weights, *(beside or {}).values()))
-        named = dict(zip(beside or {}, others, strict=True))
+        own = rows_of(weights, chosen)
+        named = {name: rows_of(t, chosen) for name, t in (beside or {}).items()}
         return _train_chunk(model, own, store, clients[chosen], local, seed, round_, width, named)
 
     size = weights.shape[-1]
     return in_chunks(work, size, store.floats_per_row(), sizes, widths, chunk)
 
 
-def _rows(values: torch.Tensor, chosen: np.ndarray) -> torch.Tensor:
+def rows_of(values: torch.Tensor, chosen: np.ndarray | int) -> torch.Tensor:
     """The chosen clients' rows of [K, P]; [P] is the same for all."""
     return values if values.ndim == 1 else values[chosen]
 
@@ -127,7 +101,7 @@ def in_chunks(
         # Most steps first: those that have finished are then at the end and can be cut off.
         group = group[np.argsort(-order[group], kind="stable")]
         per_client = 4 * (3 * parameters + 6 * int(width) * floats_per_row)
-        most = chunk or int(np.clip(_CHUNK_BYTES // per_client, 8, 256))
+        most = chunk or int(np.clip(CACHE_BYTES // per_client, 8, 256))
         # Two threads with half each beat one thread with all, unless a half is too small: then
         # they wait for each other to start operations.
         pieces = max(-(-len(group) // most), min(workers, len(group) // 100))
@@ -163,72 +137,6 @@ def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _schedule(
-    seed: int,
-    round_: int,
-    clients: np.ndarray,
-    sizes: np.ndarray,
-    batch_size: int,
-    epochs: int,
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Each step's row numbers [k, batch_size] and how many of them count [k] (float32).
-
-    `sizes` must fall: the clients still at work are then the first k. A client begins its next
-    epoch as soon as it has finished one; it does not wait for larger clients.
-    """
-    steps = -(-sizes // batch_size)
-    working = steps * epochs > np.arange(steps[0] * epochs)[:, None]
-    order = np.empty((len(clients), int(steps[0]) * batch_size), dtype=np.int64)
-    columns = np.arange(batch_size)
-    alike = steps[0] == steps[-1]
-    for s, k in enumerate(working.sum(axis=1)):
-        batch = s % steps[:k]
-        fresh = np.flatnonzero(batch == 0)
-        if len(fresh):
-            order[fresh] = batch_order(
-                seed, round_, clients[fresh], s // steps[fresh], order.shape[1], sizes[fresh]
-            )
-        if alike:
-            rows = order[:, batch[0] * batch_size : (batch[0] + 1) * batch_size]
-        else:
-            rows = np.take_along_axis(order[:k], batch[:, None] * batch_size + columns, axis=1)
-        counts = np.minimum(sizes[:k] - batch * batch_size, batch_size)
-        yield rows, torch.from_numpy(counts.astype(np.float32))
-
-
-def fetch_batches(
-    store: RowStore,
-    clients: np.ndarray,
-    schedule: Iterator[tuple[np.ndarray, torch.Tensor]],
-    width: int,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The rows of each step, padded to [k, width, ...], and how many count [k].
-
-    The rows of several steps are fetched at once, client by client: one that is read eight times
-    from the same few kilobytes has them in the cache; a sweep over all clients per step has not.
-    """
-    step_bytes = 4 * len(clients) * width * store.floats_per_row()
-    block = max(1, _CHUNK_BYTES // step_bytes)
-    shape = store.rows.shape[1:]
-    buffer = torch.empty(0, *shape)
-    for k, steps in groupby(schedule, key=lambda step: len(step[0])):
-        index = np.zeros((k, block, width), dtype=np.int64)
-        while True:
-            counts = []
-            for s, (rows, count) in enumerate(islice(steps, block)):
-                index[:, s, : rows.shape[1]] = rows
-                counts.append(count)
-            if not counts:
-                break
-            which = index[:, : len(counts)] + store.offsets[clients[:k], None, None]
-            if len(buffer) < which.size:
-                buffer = torch.empty(which.size, *shape)
-            x = torch.index_select(
-                store.rows, 0, torch.from_numpy(which.reshape(-1)), out=buffer[: which.size]
-            ).view(*which.shape, *shape)
-            yield from zip(x.unbind(1), counts, strict=True)
-
-
 def _train_chunk(
     model: nn.Module,
     weights: torch.Tensor,
@@ -248,23 +156,45 @@ def _train_chunk(
     else:
         stacked = StackedModule(model, weights, len(clients))
     buffers = {name: stacked.pack(values) for name, values in beside.items()}
-    trained = torch.empty(len(clients), weights.shape[-1])
-    loss_sum = torch.zeros(len(clients), dtype=torch.float64)
     batch_size = min(local.batch_size or width, width)
-    schedule = _schedule(seed, round_, clients, sizes, batch_size, local.epochs)
+    steps = schedule(seed, round_, clients, sizes, batch_size, local.epochs)
+    batches = fetch_batches(store, clients, steps, width)
+    trained, loss_sum = take_steps(stacked, batches, local, stacked.differentiate, buffers)
+    return trained - weights, loss_sum.div(torch.from_numpy(sizes * local.epochs)).float()
+
+
+def take_steps(
+    stacked: StackedModel,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    local: SGD,
+    differentiate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    beside: Mapping[str, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Train until the last client has finished; those with the most steps come first.
+
+    Args:
+        batches: for each step x [k, width, ...] and counts [k] of the k clients still at work.
+        differentiate: fills the gradients for (x, counts); returns each client's sum of losses.
+        beside: buffers for `local.adjust`, made by `stacked.pack`.
+
+    Returns:
+        weights [K, P] and sums of losses [K] (float64).
+    """
+    active = stacked.clients
+    trained = torch.empty_like(stacked.matrix())
+    loss_sum = torch.zeros(active, dtype=torch.float64)
     velocity: torch.Tensor | None = None
-    active = len(clients)
     with torch.no_grad():
-        for x, counts in fetch_batches(store, clients, schedule, width):
+        for x, counts in batches:
             k = len(x)
             if k < active:
                 trained[k:active] = stacked.matrix()[k:]
                 velocity = None if velocity is None else stacked.keep(velocity, k)
-                buffers = {name: stacked.keep(b, k) for name, b in buffers.items()}
+                beside = {name: stacked.keep(b, k) for name, b in beside.items()}
                 stacked.shrink(k)
                 active = k
-            loss_sum[:k] += stacked.differentiate(x, counts)
-            local.adjust(stacked.weights, stacked.gradients, buffers)
+            loss_sum[:k] += differentiate(x, counts)
+            local.adjust(stacked.weights, stacked.gradients, beside)
             velocity = local.step(stacked.weights, stacked.gradients, velocity)
         trained[:active] = stacked.matrix()
-    return trained - weights, loss_sum.div(torch.from_numpy(sizes * local.epochs)).float()
+    return trained, loss_sum

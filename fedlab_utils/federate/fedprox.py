@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fedlab_utils.errors import FedlabError
-from fedlab_utils.federate.engine import RowStore
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.solvers import SGD, Engine
 
 

@@ -22,7 +22,7 @@ from fedlab_utils.federate.aggregators import (
     aggregate,
     first_memory,
 )
-from fedlab_utils.federate.engine import RowStore
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.history import History, Round
 from fedlab_utils.federate.sampling import Poisson, choose_clients
 from fedlab_utils.federate.servers import ServerOptimizer, ServerSGD

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from fedlab_utils.federate.engine import RowStore, one_thread_each
+from fedlab_utils.federate.batches import RowStore
+from fedlab_utils.federate.engine import one_thread_each, rows_of
 from fedlab_utils.federate.order import batch_order
 from fedlab_utils.federate.solvers import SGD
 from fedlab_utils.models.flat import flatten, unflatten
@@ -33,10 +34,9 @@ def train_loop(
     losses = torch.empty(len(clients))
     with one_thread_each():
         for i, client in enumerate(clients):
-            own = weights if weights.ndim == 1 else weights[i]
-            mine = {n: t if t.ndim == 1 else t[i] for n, t in (beside or {}).items()}
+            mine = {name: rows_of(t, i) for name, t in (beside or {}).items()}
             updates[i], losses[i] = _train_alone(
-                model, own, store.of(client), client, local, seed, round_, mine
+                model, rows_of(weights, i), store.of(client), client, local, seed, round_, mine
             )
     return updates, losses
 

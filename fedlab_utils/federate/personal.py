@@ -11,7 +11,7 @@ from torch import nn
 
 from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import FedlabError
-from fedlab_utils.federate.engine import RowStore
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.fedprox import FedProx
 from fedlab_utils.federate.fit import fit_local
 from fedlab_utils.federate.solvers import SGD, Engine, Trained

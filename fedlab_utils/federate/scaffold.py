@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedlab_utils.federate.engine import RowStore
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.solvers import SGD, Engine, Trained
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from fedlab_utils.errors import FedlabError
 
 if TYPE_CHECKING:
-    from fedlab_utils.federate.engine import RowStore
+    from fedlab_utils.federate.batches import RowStore
 
 Engine = Literal["stacked", "loop"]
 

@@ -31,6 +31,7 @@ class StackedModel(Protocol):
 
     weights: torch.Tensor
     gradients: torch.Tensor
+    clients: int
 
     def differentiate(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """Fill `gradients` with those of each client's mean loss; return the sum over its rows [K].
@@ -117,15 +118,17 @@ class StackedDense:
 
     def pack(self, values: torch.Tensor) -> torch.Tensor:
         """See StackedModel."""
-        rows = values.expand(self.clients, -1)
+        # [P] is laid out once and then repeated.
+        rows = values.view(-1, values.shape[-1])
         blocks, position = [], 0
         for n_out, n_in in self.shapes:
             size = n_out * n_in
             weight = rows[:, position : position + size].view(-1, n_out, n_in)
             bias = rows[:, position + size : position + size + n_out].unsqueeze(2)
             position += size + n_out
-            zeros = torch.zeros(self.clients, n_out, stacked_width(n_in) - n_in - 1)
-            blocks.append(torch.cat([weight, bias, zeros], dim=2).view(-1))
+            zeros = torch.zeros(len(rows), n_out, stacked_width(n_in) - n_in - 1)
+            block = torch.cat([weight, bias, zeros], dim=2)
+            blocks.append(block.expand(self.clients, -1, -1).reshape(-1))
         return _padded(blocks)
 
     def _blocks(self, buffer: torch.Tensor, clients: int) -> list[torch.Tensor]:

@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from fedlab_utils.errors import FedlabError
+from fedlab_utils.federate.batches import RowStore
 from fedlab_utils.federate.dpsgd import DPSGD
-from fedlab_utils.federate.engine import RowStore
 from fedlab_utils.models.dense import DenseAutoencoder, dense_autoencoder
 from fedlab_utils.models.flat import flatten
 

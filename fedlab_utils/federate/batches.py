@@ -1,0 +1,105 @@
+"""Which rows each step of local training reads, for many clients at once. Taught in chapter 03."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedlab_utils.federate.order import batch_order
+from fedlab_utils.models.dense import DenseAutoencoder
+from fedlab_utils.models.stacked import with_ones
+
+# About what a core's caches hold: larger portions wait for memory, smaller ones for Python.
+CACHE_BYTES = 4 << 20
+
+
+class RowStore:
+    """All clients' training rows in one tensor, so a batch of every client is one gather."""
+
+    def __init__(self, parts: Sequence[np.ndarray], model: nn.Module):
+        self.sizes = np.array([len(p) for p in parts], dtype=np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self.dense = isinstance(model, DenseAutoencoder)
+        self.features = parts[0].shape[-1]
+        rows = torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
+        self.rows = with_ones(rows) if self.dense else rows
+
+    def of(self, client: int) -> torch.Tensor:
+        """The training rows [n, ...] of one client."""
+        start = self.offsets[client]
+        rows = self.rows[start : start + self.sizes[client]]
+        return rows[:, : self.features] if self.dense else rows
+
+    def floats_per_row(self) -> int:
+        """Numbers a row takes."""
+        return self.rows[0].numel()
+
+
+def schedule(
+    seed: int,
+    round_: int,
+    clients: np.ndarray,
+    sizes: np.ndarray,
+    batch_size: int,
+    epochs: int,
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Each step's row numbers [k, batch_size] and how many of them count [k] (float32).
+
+    `sizes` must fall: the clients still at work are then the first k. A client begins its next
+    epoch as soon as it has finished one; it does not wait for larger clients.
+    """
+    steps = -(-sizes // batch_size)
+    working = steps * epochs > np.arange(steps[0] * epochs)[:, None]
+    order = np.empty((len(clients), int(steps[0]) * batch_size), dtype=np.int64)
+    columns = np.arange(batch_size)
+    alike = steps[0] == steps[-1]
+    for s, k in enumerate(working.sum(axis=1)):
+        batch = s % steps[:k]
+        fresh = np.flatnonzero(batch == 0)
+        if len(fresh):
+            order[fresh] = batch_order(
+                seed, round_, clients[fresh], s // steps[fresh], order.shape[1], sizes[fresh]
+            )
+        if alike:
+            rows = order[:, batch[0] * batch_size : (batch[0] + 1) * batch_size]
+        else:
+            rows = np.take_along_axis(order[:k], batch[:, None] * batch_size + columns, axis=1)
+        counts = np.minimum(sizes[:k] - batch * batch_size, batch_size)
+        yield rows, torch.from_numpy(counts.astype(np.float32))
+
+
+def fetch_batches(
+    store: RowStore,
+    clients: np.ndarray,
+    steps: Iterator[tuple[np.ndarray, torch.Tensor]],
+    width: int,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The rows of each step, padded to [k, width, ...], and how many count [k].
+
+    The rows of several steps are fetched at once, client by client: one that is read eight times
+    from the same few kilobytes has them in the cache; a sweep over all clients per step has not.
+    """
+    step_bytes = 4 * len(clients) * width * store.floats_per_row()
+    block = max(1, CACHE_BYTES // step_bytes)
+    shape = store.rows.shape[1:]
+    buffer = torch.empty(0, *shape)
+    for k, alike in groupby(steps, key=lambda step: len(step[0])):
+        index = np.zeros((k, block, width), dtype=np.int64)
+        while True:
+            counts = []
+            for s, (rows, count) in enumerate(islice(alike, block)):
+                index[:, s, : rows.shape[1]] = rows
+                counts.append(count)
+            if not counts:
+                break
+            which = index[:, : len(counts)] + store.offsets[clients[:k], None, None]
+            if len(buffer) < which.size:
+                buffer = torch.empty(which.size, *shape)
+            x = torch.index_select(
+                store.rows, 0, torch.from_numpy(which.reshape(-1)), out=buffer[: which.size]
+            ).view(*which.shape, *shape)
+            yield from zip(x.unbind(1), counts, strict=True)

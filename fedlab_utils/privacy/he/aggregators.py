@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,8 +26,60 @@ class _Encrypts(Protocol):
     def encrypt(self, update: np.ndarray, plan: Plan) -> bytes: ...
 
 
+class _EncryptedMean:
+    """One round of the protocol: plan, encrypted updates, sum, decryption at every client.
+
+    A scheme says who the parties are; `keys` is made in the first round if there is none.
+    """
+
+    weighted: bool
+    keys: Any
+
+    def _new_keys(self) -> Any:
+        raise NotImplementedError
+
+    def _client(self, name: str) -> _Encrypts:
+        raise NotImplementedError
+
+    def _server(self, plan: Plan) -> SumServer:
+        raise NotImplementedError
+
+    def _decrypt(self, data: bytes, plan: Plan) -> np.ndarray:
+        raise NotImplementedError
+
+    def start(self, size: int) -> dict[str, torch.Tensor]:
+        """No memory: a secret key does not belong into a checkpoint."""
+        if self.keys is None:
+            object.__setattr__(self, "keys", self._new_keys())
+        return {}
+
+    def aggregate_round(
+        self,
+        updates: torch.Tensor,
+        weights: torch.Tensor,
+        state: dict[str, torch.Tensor],
+        context: RoundContext,
+    ) -> Aggregated:
+        """See RoundAggregator."""
+        size = updates.shape[1]
+        if not len(updates):
+            return Aggregated(updates.new_zeros(size), {}, 0, 0)
+        self.start(size)
+        say = weights if self.weighted else torch.ones_like(weights)
+        plan = Plan(context.round, size, dict(zip(context.clients, say.tolist(), strict=True)))
+        server = self._server(plan)
+        bytes_up = 0
+        for name, update in zip(context.clients, updates.numpy(), strict=True):
+            message = self._client(name).encrypt(update, plan)
+            bytes_up += len(message)
+            server.receive(name, message)
+        encrypted_sum = server.aggregate()
+        mean = torch.from_numpy(self._decrypt(encrypted_sum, plan)).to(updates.dtype)
+        return Aggregated(mean, {}, bytes_up, len(encrypted_sum) * len(updates))
+
+
 @dataclass(frozen=True)
-class PaillierMean:
+class PaillierMean(_EncryptedMean):
     """The weighted mean under Paillier: exact up to the rounding of the fixed-point numbers.
 
     The clients share the secret key, each decrypts the sum; the server holds the public key.
@@ -38,42 +89,30 @@ class PaillierMean:
     Attributes:
         encoding: range and precision; a client whose update leaves the range raises RangeError.
         weighted: False gives each client the same say.
-        keys: a key holder made before; None makes a key of 2048 bits (some seconds).
+        keys: a PaillierKeyHolder made before; None makes a key of 2048 bits (some seconds).
 
     Taught in chapter 08.
     """
 
     encoding: FixedPoint = field(default_factory=FixedPoint)
     weighted: bool = True
-    keys: PaillierKeyHolder | None = field(default=None, repr=False, compare=False)
+    keys: Any = field(default=None, repr=False, compare=False)
 
-    def start(self, size: int) -> dict[str, torch.Tensor]:
-        """No memory: a secret key does not belong into a checkpoint."""
-        if self.keys is None:
-            object.__setattr__(self, "keys", PaillierKeyHolder())
-        return {}
+    def _new_keys(self) -> PaillierKeyHolder:
+        return PaillierKeyHolder()
 
-    def aggregate_round(
-        self,
-        updates: torch.Tensor,
-        weights: torch.Tensor,
-        state: dict[str, torch.Tensor],
-        context: RoundContext,
-    ) -> Aggregated:
-        """See RoundAggregator."""
-        self.start(updates.shape[1])
-        keys = self.keys
-        assert keys is not None
-        return _encrypted_mean(
-            (updates, weights if self.weighted else torch.ones_like(weights), context),
-            lambda name: PaillierClient(name, keys.public, self.encoding),
-            lambda plan: PaillierServer(keys.public, plan, self.encoding),
-            lambda data, plan: keys.decrypt(data, plan, self.encoding),
-        )
+    def _client(self, name: str) -> PaillierClient:
+        return PaillierClient(name, self.keys.public, self.encoding)
+
+    def _server(self, plan: Plan) -> PaillierServer:
+        return PaillierServer(self.keys.public, plan, self.encoding)
+
+    def _decrypt(self, data: bytes, plan: Plan) -> np.ndarray:
+        return self.keys.decrypt(data, plan, self.encoding)
 
 
 @dataclass(frozen=True)
-class CKKSMean:
+class CKKSMean(_EncryptedMean):
     """The weighted mean under CKKS: approximate, with an error that the parameters decide.
 
     Roles and bytes as in `PaillierMean`. The noise of CKKS is fresh in every run, so two runs
@@ -82,14 +121,14 @@ class CKKSMean:
     Attributes:
         parameters: `SUM` (clients scale, server adds) or `SUM_AND_SCALE` (server does both).
         weighted: False gives each client the same say.
-        keys: a key holder made before, for these parameters; None makes one.
+        keys: a CKKSKeyHolder made before, for these parameters; None makes one.
 
     Raises FedlabError if the keys belong to other parameters. Taught in chapter 08.
     """
 
     parameters: CKKSParameters = SUM
     weighted: bool = True
-    keys: CKKSKeyHolder | None = field(default=None, repr=False, compare=False)
+    keys: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.keys is not None and self.keys.parameters != self.parameters:
@@ -98,50 +137,14 @@ class CKKSMean:
                 f"{self.parameters}."
             )
 
-    def start(self, size: int) -> dict[str, torch.Tensor]:
-        """No memory: a secret key does not belong into a checkpoint."""
-        if self.keys is None:
-            object.__setattr__(self, "keys", CKKSKeyHolder(self.parameters))
-        return {}
+    def _new_keys(self) -> CKKSKeyHolder:
+        return CKKSKeyHolder(self.parameters)
 
-    def aggregate_round(
-        self,
-        updates: torch.Tensor,
-        weights: torch.Tensor,
-        state: dict[str, torch.Tensor],
-        context: RoundContext,
-    ) -> Aggregated:
-        """See RoundAggregator."""
-        self.start(updates.shape[1])
-        keys = self.keys
-        assert keys is not None
-        return _encrypted_mean(
-            (updates, weights if self.weighted else torch.ones_like(weights), context),
-            lambda name: CKKSClient(name, keys.public),
-            lambda plan: CKKSServer(keys.public, plan),
-            keys.decrypt,
-        )
+    def _client(self, name: str) -> CKKSClient:
+        return CKKSClient(name, self.keys.public)
 
+    def _server(self, plan: Plan) -> CKKSServer:
+        return CKKSServer(self.keys.public, plan)
 
-def _encrypted_mean(
-    round_: tuple[torch.Tensor, torch.Tensor, RoundContext],
-    make_client: Callable[[str], _Encrypts],
-    make_server: Callable[[Plan], SumServer],
-    decrypt: Callable[[bytes, Plan], np.ndarray],
-) -> Aggregated:
-    """One round of the protocol: plan, encrypted updates, sum, decryption at every client."""
-    updates, weights, context = round_
-    if not len(updates):
-        return Aggregated(updates.new_zeros(updates.shape[1]), {}, 0, 0)
-    plan = Plan(
-        context.round, updates.shape[1], dict(zip(context.clients, weights.tolist(), strict=True))
-    )
-    server = make_server(plan)
-    bytes_up = 0
-    for name, update in zip(context.clients, updates.numpy(), strict=True):
-        message = make_client(name).encrypt(update, plan)
-        bytes_up += len(message)
-        server.receive(name, message)
-    encrypted_sum = server.aggregate()
-    mean = torch.from_numpy(decrypt(encrypted_sum, plan)).to(updates.dtype)
-    return Aggregated(mean, {}, bytes_up, len(encrypted_sum) * len(updates))
+    def _decrypt(self, data: bytes, plan: Plan) -> np.ndarray:
+        return self.keys.decrypt(data, plan)

@@ -13,9 +13,11 @@ class State:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._path = root / "chapters" / "build.json"
-        self._chapters: dict[str, dict[str, Any]] = {}
-        if self._path.exists():
-            self._chapters = json.loads(self._path.read_text(encoding="utf-8"))
+        self._chapters = self._read()
+        self._new: set[str] = set()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
 
     def measured(self, name: str) -> tuple[float, float] | None:
         """Return (seconds, peak memory [MB]) of the chapter's last build, if there was one."""
@@ -44,11 +46,18 @@ class State:
             "memory_mb": round(memory_mb, -1),
             "modules": modules,
         }
+        self._new.add(name)
 
     def save(self) -> None:
-        """Write build.json, chapters sorted by name."""
+        """Write what was recorded here into build.json, chapters sorted by name.
+
+        The file is read again first: another build may have written other chapters meanwhile.
+        """
+        self._chapters = {**self._read(), **{name: self._chapters[name] for name in self._new}}
         text = json.dumps(dict(sorted(self._chapters.items())), indent=1)
-        self._path.write_text(text + "\n", encoding="utf-8")
+        part = self._path.with_name(self._path.name + ".part")
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(self._path)
 
     def _inputs(self, name: str, modules: list[str]) -> str:
         """Return one hash of everything the chapter's outputs depend on."""

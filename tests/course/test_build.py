@@ -122,6 +122,17 @@ def test_build_from_source_to_readme(root: Path, monkeypatch: pytest.MonkeyPatch
     assert main(["--root", str(root), "--check"]) == 1
 
 
+def test_builds_at_once_keep_each_others_measurements(root: Path) -> None:
+    one, other = Course(root).state, Course(root).state
+    one.record("01_tiny", [], 1.0, 100.0)
+    one.save()
+    other.record("02_other", [], 2.0, 200.0)
+    other.save()
+    fresh = Course(root).state
+    assert fresh.measured("01_tiny") == (1.0, 100.0) and fresh.measured("02_other") == (2.0, 200.0)
+    assert other.measured("01_tiny") == (1.0, 100.0)
+
+
 def test_package_files_count_as_inputs(root: Path) -> None:
     module = root / "fedlab_utils" / "x.py"
     module.parent.mkdir()

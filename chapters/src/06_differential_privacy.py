@@ -763,8 +763,8 @@ with show_error(FedlabError):
 # - **Floats are not real numbers.** Which floats can come out depends on what went in, and textbook
 #   noise has been undone that way (Mironov 2012). `SystemNoise` makes this harder; whole numbers, as
 #   in `DistributedDP`, avoid it.
-# - **A draw of a fixed size is no coin.** The account is for `Poisson`. `DPMean` refuses what does
-#   not fit its rate, where it can see that; ten of a hundred in *every* round it cannot see.
+# - **A draw of a fixed size is no coin.** The account is for `Poisson`. `fit` tells `DPMean` how the
+#   clients were drawn, and `DPMean` refuses a fixed number in every round, or another rate.
 # - **Others do it, too.** A test of this course runs the aggregators of TensorFlow Federated (chapter
 #   05) on the same updates: same clipped mean, same amount of noise, same path of the adaptive clip.
 # - **The history's losses** are for the simulation. Do not publish them.

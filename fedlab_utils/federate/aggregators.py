@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from fedlab_utils.errors import FedlabError
+from fedlab_utils.federate.sampling import Poisson
 
 
 class Aggregator(Protocol):
@@ -27,12 +28,15 @@ class RoundContext:
         round: 0, 1, 2, ...
         clients: names of those that take part, in the order of the rows of the updates.
         population: clients in the federation.
+        per_round: how the clients were drawn, as `fit` got it: a fixed number, `Poisson(rate)`, or
+            None for all. Privacy by sampling holds for the draw that was made, no other.
     """
 
     seed: int
     round: int
     clients: tuple[str, ...]
     population: int
+    per_round: int | Poisson | None = None
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,15 @@ def fit(
         )
         check_finite(trained, [names[i] for i in clients], round_, local)
         rows = torch.from_numpy(store.sizes[clients]).float()
-        context = RoundContext(seed, round_, tuple(names[i] for i in clients), len(names))
+        taking_part = tuple(names[i] for i in clients)
+        context = RoundContext(seed, round_, taking_part, len(names), clients_per_round)
         done = aggregate(aggregator, trained.updates, rows, memory["aggregator"], context)
+        if done.epsilon is not None and trained.extra:
+            raise FedlabError(
+                f"{type(aggregator).__name__} states an epsilon, which does not cover what "
+                f"{type(local).__name__} sends beside the updates. Use another local solver, or an "
+                f"aggregator without a privacy claim."
+            )
         memory["aggregator"] = done.state
         weights, memory["server"] = server.step(weights, done.update, memory["server"])
         plain, beside = 4 * weights.numel() * len(clients), 4 * trained.extra * len(clients)

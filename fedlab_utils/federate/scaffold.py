@@ -31,7 +31,8 @@ class Scaffold:
     its c_k from round to round, also while it is not drawn.
 
     A round costs each client twice the bytes: c comes with the weights, the change of c_k goes
-    with the update. That change is as telling as the update; no aggregator protects it.
+    with the update. That change is as telling as the update; no aggregator protects it, and `fit`
+    refuses one that states an epsilon.
 
     With `weighted`, c is the mean by training rows, as it must be where the server weights
     updates by rows (`Mean()`): only then the corrections cancel at the optimum. The paper has

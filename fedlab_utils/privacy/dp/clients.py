@@ -13,6 +13,7 @@ import torch
 
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate.aggregators import Aggregated, RoundContext
+from fedlab_utils.federate.sampling import Poisson
 from fedlab_utils.privacy.dp.accounting import Accountant, Release, epsilon_spent
 from fedlab_utils.privacy.dp.mechanisms import check_delta, check_positive, clip_rows
 from fedlab_utils.privacy.dp.noise import NoiseSource, SeededNoise
@@ -76,7 +77,7 @@ class DPMean:
     The divisor is fixed beforehand: the number of clients that happen to take part is as private
     as the clients. Weights are ignored, since a client with many rows would count for more than
     one. Use it with all clients, or with `fit(clients_per_round=Poisson(rate))`; draws of a fixed
-    size have another accounting and are refused where they can be seen.
+    size and other rates have another accounting and are refused.
 
     Attributes:
         clip: largest norm of an update (the first one, if adaptive).
@@ -127,7 +128,7 @@ class DPMean:
     ) -> Aggregated:
         """[K, P] -> the noisy mean [P]; K may be 0. Raises FedlabError for a draw that the
         accounting does not cover."""
-        check_draw("DPMean", self.rate, len(updates), context.population)
+        check_draw("DPMean", self.rate, context)
         expected = self.rate * context.population
         clip = float(state["clip"]) if self.adaptive else self.clip
         clipped, norms = clip_rows(updates, clip)
@@ -167,14 +168,18 @@ def _assumptions(rate: float) -> tuple[str, ...]:
     return (*always, "nobody but the server knows who took part in which round")
 
 
-def check_draw(name: str, rate: float, drawn: int, population: int) -> None:
-    """Raise FedlabError if `drawn` of `population` clients cannot be Poisson(rate)."""
+def check_draw(name: str, rate: float, context: RoundContext) -> None:
+    """Raise FedlabError if a round's clients were not, or cannot be, drawn by Poisson(rate)."""
     from scipy.stats import binom
 
+    drawn, population, how = len(context.clients), context.population, context.per_round
+    fixed = isinstance(how, int) and how < population
+    other = isinstance(how, Poisson) and how.rate != rate
     likely = binom.cdf(drawn, population, rate), binom.sf(drawn - 1, population, rate)
-    if min(likely) < 1e-9:
+    if fixed or other or min(likely) < 1e-9:
+        told = f" (clients_per_round={how})" if fixed or other else ""
         raise FedlabError(
-            f"{name}: {drawn} of {population} clients took part, which does not fit rate={rate:g}. "
-            f"The privacy accounting needs the true rate: all clients with rate=1, or "
-            f"fit(clients_per_round=Poisson(q)) with rate=q."
+            f"{name}: {drawn} of {population} clients took part{told}, which does not fit "
+            f"rate={rate:g}. The privacy accounting needs the true rate: all clients with rate=1, "
+            f"or fit(clients_per_round=Poisson(q)) with rate=q."
         )

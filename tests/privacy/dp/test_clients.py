@@ -10,6 +10,7 @@ import fedlab_utils as fl
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate import Poisson
 from fedlab_utils.federate.aggregators import Aggregated, Mean, RoundContext
+from fedlab_utils.federate.scaffold import Scaffold
 from fedlab_utils.privacy.dp import (
     AdaptiveClip,
     DistributedDP,
@@ -256,3 +257,33 @@ def test_fit_with_client_level_privacy_keeps_the_account_and_survives_empty_roun
     assert bool(fl.flatten(run_.model).isfinite().all())
     again = fl.fit(model, federation, rounds=12, **options)
     assert torch.equal(fl.flatten(run_.model), fl.flatten(again.model))
+
+
+def test_what_the_accounting_does_not_cover_is_refused_in_fit():
+    """Two of four in every round fit rate=0.5 by their number; the draw is another all the same."""
+    rows = np.random.default_rng(0).normal(size=(4, 8, 6)).astype(np.float32)
+    no_test = (rows[0, :0], rows[0, :0], [], np.empty(0, str))
+    clients = [fl.Client(f"bank {i}", x, *no_test) for i, x in enumerate(rows)]
+    members = fl.Federation("test", clients, tuple("abcdef"))
+    half = DPMean(clip=1.0, noise_multiplier=1.0, rate=0.5)
+
+    def fit(aggregator, drawn, local=None):
+        fl.fit(
+            fl.dense_autoencoder(6),
+            members,
+            rounds=1,
+            local=local,
+            aggregator=aggregator,
+            clients_per_round=drawn,
+            progress=False,
+        )
+
+    fit(half, fl.Poisson(0.5))
+    fit(DPMean(clip=1.0, noise_multiplier=1.0), 4)  # all four: a draw that leaves nobody out
+    for drawn in (2, fl.Poisson(0.25)):
+        with pytest.raises(FedlabError, match=r"clients_per_round=.*does not fit rate=0\.5"):
+            fit(half, drawn)
+    # Control variates travel beside the updates, and DPMean does not see them.
+    fit(fl.Mean(), None, Scaffold())
+    with pytest.raises(FedlabError, match=r"DPMean states an epsilon, .* Scaffold sends beside"):
+        fit(DPMean(clip=1.0, noise_multiplier=1.0), None, Scaffold())

@@ -651,7 +651,6 @@ table.drop(columns=["the coordinator sees", "state"])
 table[["the coordinator sees", "state"]]
 
 # %% [markdown]
-# An empty cell was not measured: forty banks with a process each are too many for one small machine.
 # Absolute numbers belong to that machine; the order of magnitude will be alike on yours. To measure,
 # run the command above without `--record`. It takes some minutes, since every framework is imported
 # afresh.
@@ -664,7 +663,7 @@ table[["the coordinator sees", "state"]]
 #   types are the best description of a federated algorithm that there is. But its last release is of
 #   2024 and holds you to Python 3.11; do not start a product on it.
 # - To run **other people's code on your data** only after you have read it: PySyft (chapter 04). A
-#   round takes seconds, because every bank starts a process of its own.
+#   round is slow, as the table says, because every bank starts a process of its own.
 # - To put clients on **real machines**: Flower (chapter 14).
 
 # %% [markdown]

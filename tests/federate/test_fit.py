@@ -12,40 +12,14 @@ from torch import nn
 import fedlab_utils as fl
 from fedlab_utils.errors import CheckpointError, DivergedError, FedlabError
 from fedlab_utils.federate import RowStore, batch_order, choose_clients, train_loop, train_stacked
+from tests.federate.toy import RAGGED, Windows, federation, rows
 
-RAGGED = (1, 5, 31, 32, 33, 64, 100, 257)
 SOLVERS = (
     fl.SGD(0.05),
     fl.SGD(0.1, epochs=3, momentum=0.9),
     fl.SGD(0.1, epochs=2, batch_size=None),
     fl.SGD(0.3, epochs=2, batch_size=7, momentum=0.5),
 )
-
-
-class Windows(nn.Module):
-    """A small convolutional autoencoder of [n, T, c] windows: any module will do."""
-
-    def __init__(self):
-        super().__init__()
-        self.encode = nn.Conv1d(3, 2, 3, padding=1)
-        self.decode = nn.Conv1d(2, 3, 3, padding=1)
-
-    def forward(self, x):
-        return self.decode(torch.tanh(self.encode(x.transpose(1, 2)))).transpose(1, 2)
-
-
-def rows(sizes, shape=(8,), seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.normal(size=(n, *shape)).astype(np.float32) for n in sizes]
-
-
-def federation(sizes=(40, 64, 10), d=8):
-    none = np.empty((0, d), dtype=np.float32)
-    clients = [
-        fl.Client(f"bank {i}", x, none, none, np.empty(0), np.empty(0, dtype=str))
-        for i, x in enumerate(rows(sizes, (d,)), start=1)
-    ]
-    return fl.Federation("toy", clients, [f"x{i}" for i in range(d)])
 
 
 def both(model, parts, local, **options):

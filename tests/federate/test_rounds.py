@@ -9,23 +9,9 @@ import torch
 import fedlab_utils as fl
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate import Aggregated, RoundAggregator, RoundContext, choose_clients
+from tests.federate.toy import federation
 
-
-def federation(clients=6):
-    rng = np.random.default_rng(0)
-    empty = np.zeros((0, 8), dtype=np.float32)
-    return fl.Federation(
-        "test",
-        tuple(
-            fl.Client(
-                f"bank {i}",
-                rng.normal(size=(20 + i, 8)).astype(np.float32),
-                *(empty, empty, np.zeros(0, dtype=bool), np.zeros(0, dtype=str)),
-            )
-            for i in range(clients)
-        ),
-        tuple("abcdefgh"),
-    )
+SIZES = tuple(range(20, 26))
 
 
 @dataclass(frozen=True)
@@ -46,7 +32,7 @@ SETTINGS = {"local": fl.SGD(0.1), "aggregator": Momentum(), "progress": False}
 
 def test_an_aggregator_keeps_its_memory_between_rounds_and_over_a_checkpoint(tmp_path):
     assert isinstance(Momentum(), RoundAggregator) and not isinstance(fl.Mean(), RoundAggregator)
-    model, members = fl.dense_autoencoder(8), federation()
+    model, members = fl.dense_autoencoder(8), federation(SIZES)
     whole = fl.fit(model, members, rounds=4, **SETTINGS)
     path = tmp_path / "state.npz"
     fl.fit(model, members, rounds=2, checkpoint=path, **SETTINGS)
@@ -79,7 +65,7 @@ def test_poisson_sampling_lets_each_client_decide_alone():
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 def test_a_round_in_which_nobody_takes_part_changes_nothing(engine):
-    model, members = fl.dense_autoencoder(8), federation()
+    model, members = fl.dense_autoencoder(8), federation(SIZES)
     run = fl.fit(
         model, members, rounds=8, clients_per_round=fl.Poisson(0.05), engine=engine, progress=False
     )

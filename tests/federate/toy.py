@@ -10,9 +10,9 @@ from fedlab_utils.federate import RowStore
 RAGGED = (1, 5, 31, 32, 33, 64, 100, 257)
 
 
-def rows(sizes, d=8, seed=0):
+def rows(sizes, shape=(8,), seed=0):
     rng = np.random.default_rng(seed)
-    return [rng.normal(size=(n, d)).astype(np.float32) for n in sizes]
+    return [rng.normal(size=(n, *shape)).astype(np.float32) for n in sizes]
 
 
 def of(parts, unseen=False):
@@ -28,8 +28,20 @@ def of(parts, unseen=False):
     return fl.Federation("toy", clients, features)
 
 
-def federation(sizes=(40, 64, 10)):
-    return of(rows(sizes))
+def federation(sizes=(40, 64, 10), d=8):
+    return of(rows(sizes, (d,)))
+
+
+class Windows(nn.Module):
+    """A small convolutional autoencoder of [n, T, c] windows: any module will do."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode = nn.Conv1d(3, 2, 3, padding=1)
+        self.decode = nn.Conv1d(2, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.decode(torch.tanh(self.encode(x.transpose(1, 2)))).transpose(1, 2)
 
 
 class Regression(nn.Module):

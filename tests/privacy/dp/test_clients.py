@@ -24,6 +24,7 @@ from fedlab_utils.privacy.dp import (
 )
 from fedlab_utils.privacy.dp.accounting import ORDERS
 from fedlab_utils.privacy.dp.local import skellam_rdp
+from tests.federate.toy import federation
 
 P = 2000
 
@@ -261,10 +262,7 @@ def test_fit_with_client_level_privacy_keeps_the_account_and_survives_empty_roun
 
 def test_what_the_accounting_does_not_cover_is_refused_in_fit():
     """Two of four in every round fit rate=0.5 by their number; the draw is another all the same."""
-    rows = np.random.default_rng(0).normal(size=(4, 8, 6)).astype(np.float32)
-    no_test = (rows[0, :0], rows[0, :0], [], np.empty(0, str))
-    clients = [fl.Client(f"bank {i}", x, *no_test) for i, x in enumerate(rows)]
-    members = fl.Federation("test", clients, tuple("abcdef"))
+    members = federation((8,) * 4, d=6)
     half = DPMean(clip=1.0, noise_multiplier=1.0, rate=0.5)
 
     def fit(aggregator, drawn, local=None):

@@ -17,6 +17,7 @@ from fedlab_utils.models.stacked import LANES, with_ones
 from fedlab_utils.privacy.dp import Release, SystemNoise, epsilon_spent
 from fedlab_utils.privacy.dp.bench import load, measure
 from fedlab_utils.privacy.dp.clipping import clipped_gradient, clipped_model
+from tests.federate.toy import Windows, rows
 
 RAGGED = (1, 5, 31, 64, 100)
 SOLVERS = (
@@ -24,23 +25,6 @@ SOLVERS = (
     DPSGD(0.5, clip=0.2, noise_multiplier=0.0, batch_size=16, epochs=1, momentum=0.9),
     DPSGD(0.1, clip=0.5, noise_multiplier=0.5, sample_rate=1.0, steps=2),
 )
-
-
-class Windows(nn.Module):
-    """A small convolutional autoencoder of [n, T, c] windows: any module will do."""
-
-    def __init__(self):
-        super().__init__()
-        self.encode = nn.Conv1d(3, 2, 3, padding=1)
-        self.decode = nn.Conv1d(2, 3, 3, padding=1)
-
-    def forward(self, x):
-        return self.decode(torch.tanh(self.encode(x.transpose(1, 2)))).transpose(1, 2)
-
-
-def rows(sizes, shape=(8,), seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.normal(size=(n, *shape)).astype(np.float32) for n in sizes]
 
 
 def make(kind):

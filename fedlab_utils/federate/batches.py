@@ -11,7 +11,7 @@ from torch import nn
 
 from fedlab_utils.federate.order import batch_order
 from fedlab_utils.models.dense import DenseAutoencoder
-from fedlab_utils.models.stacked import with_ones
+from fedlab_utils.models.stacked_dense import with_ones
 
 # About what a core's caches hold: larger portions wait for memory, smaller ones for Python.
 CACHE_BYTES = 4 << 20
@@ -57,6 +57,7 @@ def schedule(
     order = np.empty((len(clients), int(steps[0]) * batch_size), dtype=np.int64)
     columns = np.arange(batch_size)
     alike = steps[0] == steps[-1]
+    full = torch.full((len(clients),), float(batch_size))
     for s, k in enumerate(working.sum(axis=1)):
         batch = s % steps[:k]
         fresh = np.flatnonzero(batch == 0)
@@ -68,8 +69,11 @@ def schedule(
             rows = order[:, batch[0] * batch_size : (batch[0] + 1) * batch_size]
         else:
             rows = np.take_along_axis(order[:k], batch[:, None] * batch_size + columns, axis=1)
-        counts = np.minimum(sizes[:k] - batch * batch_size, batch_size)
-        yield rows, torch.from_numpy(counts.astype(np.float32))
+        left = sizes[:k] - batch * batch_size
+        if k == len(full) and left.min() >= batch_size:
+            yield rows, full
+        else:
+            yield rows, torch.from_numpy(np.minimum(left, batch_size).astype(np.float32))
 
 
 def fetch_batches(

@@ -14,7 +14,7 @@ from fedlab_utils.federate.batches import RowStore, fetch_batches
 from fedlab_utils.federate.engine import in_chunks, take_steps
 from fedlab_utils.federate.solvers import SGD, Engine
 from fedlab_utils.models.flat import unflatten
-from fedlab_utils.models.stacked import LANES
+from fedlab_utils.models.stacked_dense import LANES
 from fedlab_utils.privacy.dp.accounting import Accountant, Release
 from fedlab_utils.privacy.dp.clipping import clipped_gradient, clipped_model
 from fedlab_utils.privacy.dp.mechanisms import check_positive

@@ -10,9 +10,12 @@ _INDEX_MASK = np.uint64((1 << _INDEX_BITS) - 1)
 
 def _mix(z: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195)."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z = z ^ (z >> np.uint64(30))
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def batch_order(
@@ -41,7 +44,8 @@ def batch_order(
         stream = _mix((stream + np.asarray(part, dtype=np.uint64)) * golden + np.uint64(1))
     rows = np.arange(length, dtype=np.uint64)
     keys = _mix(stream[:, None] + rows * golden)
-    keys = (keys & ~_INDEX_MASK) | rows
+    keys &= ~_INDEX_MASK
+    keys |= rows
     padding = rows >= np.asarray(sizes, dtype=np.uint64)[:, None]
     keys[padding] = np.iinfo(np.uint64).max  # sorts to the end
     keys.sort(axis=1)

@@ -10,7 +10,7 @@ from torch import nn
 import fedlab_utils as fl
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.models import StackedDense, StackedModule
-from fedlab_utils.models.stacked import with_ones
+from fedlab_utils.models.stacked_dense import with_ones
 
 
 def test_defaults_are_undercomplete_and_fixed_by_the_seed():
@@ -99,3 +99,21 @@ def test_shrinking_keeps_the_first_clients():
     stacked.shrink(2)
     assert torch.equal(stacked.matrix(), before[:2])
     assert np.isfinite(stacked.matrix().numpy()).all()
+
+
+def test_restarted_buffers_are_as_good_as_new():
+    model = fl.dense_autoencoder(6)
+    old = StackedDense(model, torch.randn(fl.flatten(model).numel()), 3, 16)
+    x = with_ones(torch.randn(3, 16, 6))
+    old.differentiate(x, torch.tensor([16.0, 3.0, 1.0]))
+    old.weights.sub_(old.gradients)
+    for start in (fl.flatten(model), torch.randn(3, fl.flatten(model).numel())):
+        assert old.fits(model, 3, 16)
+        old.restart(start)
+        new = StackedDense(model, start, 3, 16)
+        counts = torch.full((3,), 16.0)
+        assert torch.equal(old.weights, new.weights)
+        assert torch.equal(old.differentiate(x, counts), new.differentiate(x, counts))
+        assert torch.equal(old.gradients, new.gradients)
+    assert not old.fits(model, 2, 16) and not old.fits(model, 3, 32)
+    assert not old.fits(fl.dense_autoencoder(6, activation="relu"), 3, 16)

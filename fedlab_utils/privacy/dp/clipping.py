@@ -19,7 +19,8 @@ from torch.func import grad_and_value, vmap
 
 from fedlab_utils.models.dense import DenseAutoencoder
 from fedlab_utils.models.flat import flatten
-from fedlab_utils.models.stacked import StackedDense, StackedModel, StackedModule
+from fedlab_utils.models.stacked import StackedModel, StackedModule
+from fedlab_utils.models.stacked_dense import StackedDense
 
 
 class ClippedModel(StackedModel, Protocol):

@@ -13,7 +13,7 @@ import fedlab_utils as fl
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate import RowStore
 from fedlab_utils.federate.dpsgd import DPSGD, train_stacked_privately
-from fedlab_utils.models.stacked import LANES, with_ones
+from fedlab_utils.models.stacked_dense import LANES, with_ones
 from fedlab_utils.privacy.dp import Release, SystemNoise, epsilon_spent
 from fedlab_utils.privacy.dp.bench import load, measure
 from fedlab_utils.privacy.dp.clipping import clipped_gradient, clipped_model

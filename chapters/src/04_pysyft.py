@@ -245,10 +245,11 @@ print(f"{len(banks)} banks, {banks.workers} at a time: {per_round:.1f} s a round
 print(f"the same round by fl.fit: {by_fit:.3f} s")
 
 # %% [markdown]
-# Most of it is the start of a Python process that imports PyTorch, once per bank and round; then come PySyft's
-# syncs; the training itself takes a moment. That is the price of a fresh process for each job, and on a
-# real network the review by people will be what you wait for. PySyft suits few, large, reviewed steps. So
-# develop with `fl.fit`, and run the same settings with PySyft when they are final.
+# Most of it is PySyft's bookkeeping: files, permissions and syncs. Each job is a process of its own, but it
+# does not import PyTorch anew, which would take longer than all the rest: a bank keeps a *worker*, a Python
+# that has the libraries loaded and forks itself for each job. On a real network you will wait for
+# the people who review. PySyft suits few, large, reviewed steps. So develop with `fl.fit`, and run the same
+# settings with PySyft when they are final.
 
 # %% [markdown]
 # ## 4.5 The bridge to 2020
@@ -531,7 +532,6 @@ with tempfile.TemporaryDirectory() as folder:
 from fedlab_utils.runtimes.pysyft import evaluate_pysyft, threshold_pysyft
 
 models = {"federated": plain.model, "untrained": model}
-banks.workers = 1  # AP and AUC need scikit-learn: larger processes, so one at a time
 report = evaluate_pysyft(models, banks)
 report.table().round(3)
 

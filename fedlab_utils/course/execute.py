@@ -111,7 +111,11 @@ def _kernel_pid(client: Any) -> int | None:
 
 
 class _PeakMemory:
-    """Watch the resident memory of a process and its children from a thread."""
+    """Watch the memory of a process and its children from a thread.
+
+    That is the resident memory, in which pages that several of them share count once (where the
+    system tells so: Linux).
+    """
 
     def __init__(self, pid: Callable[[], int | None]) -> None:
         self.peak_mb = 0.0
@@ -138,6 +142,14 @@ class _PeakMemory:
                 parent = psutil.Process(pid)
                 family = [parent, *parent.children(recursive=True)]
                 resident = sum(process.memory_info().rss for process in family)
+                if len(family) > 1 and resident / 1e6 > self.peak_mb:
+                    # Takes some milliseconds, so only where it could be a new peak.
+                    resident = sum(_proportional(process.memory_full_info()) for process in family)
             except psutil.Error:  # a process ended between two looks
                 continue
             self.peak_mb = max(self.peak_mb, resident / 1e6)
+
+
+def _proportional(memory: Any) -> int:
+    """The bytes of a process, with its part of what it shares; all of it where that is unknown."""
+    return getattr(memory, "pss", memory.rss)

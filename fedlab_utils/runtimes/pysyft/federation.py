@@ -27,6 +27,7 @@ from fedlab_utils.runtimes.updates import UpdateError
 
 if TYPE_CHECKING:
     from fedlab_utils.runtimes.pysyft.pair import Bank, Release, Review
+    from fedlab_utils.runtimes.pysyft.worker import Worker
 
 _MOST_WORKERS = 4  # a job needs some 250 MB
 _KEPT_JOBS = 1  # older ones are cleared away
@@ -86,6 +87,7 @@ class SyftFederation:
         self._banks: dict[str, Bank] = {}
         self._folder: Path | None = None
         self._pre_sync: str | None = None
+        self._worker: Worker | None = None
 
     def __enter__(self) -> SyftFederation:
         return self.open()
@@ -110,7 +112,10 @@ class SyftFederation:
 
     def _pair(self, folder: Path) -> None:
         from fedlab_utils.runtimes.pysyft.pair import Bank
+        from fedlab_utils.runtimes.pysyft.runner import clean_environment
+        from fedlab_utils.runtimes.pysyft.worker import Worker
 
+        self._worker = Worker({**clean_environment(), "HOME": str(folder)})
         for number, client in enumerate(self.federation):
             word = re.sub(r"[^a-z0-9]+", "-", client.name.lower()).strip("-") or "bank"
             taken = {bank.email for bank in self._banks.values()}
@@ -119,7 +124,7 @@ class SyftFederation:
                 email = f"{word}-{number}@bank.example"
             home = folder / "banks" / email.split("@")[0]
             self._banks[client.name] = Bank.open(
-                client, email, home, self.coordinator, self.seed + number
+                client, email, home, self.coordinator, self.seed + number, self._worker
             )
 
     def __exit__(
@@ -135,6 +140,9 @@ class SyftFederation:
         for bank in self._banks.values():
             bank.owner.job_runner.stop()
         self._banks, self._kept = {}, []
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
         gc.collect()  # the clients' idle threads end with the clients
         if self._folder is not None:
             self._remove()

@@ -25,6 +25,7 @@ from fedlab_utils.runtimes.pysyft.bank import ANSWER
 from fedlab_utils.runtimes.pysyft.offer import COORDINATOR, offer, only_the_answer
 from fedlab_utils.runtimes.pysyft.quiet import quiet
 from fedlab_utils.runtimes.pysyft.runner import TIMED_OUT, BankRunner
+from fedlab_utils.runtimes.pysyft.worker import Worker
 from fedlab_utils.runtimes.updates import UpdateError, read_arrays
 
 Review = Callable[[str, Any], str | None]
@@ -52,7 +53,9 @@ class Bank:
     rows: int
 
     @classmethod
-    def open(cls, client: Client, email: str, home: Path, coordinator: Path, seed: int) -> Bank:
+    def open(
+        cls, client: Client, email: str, home: Path, coordinator: Path, seed: int, worker: Worker
+    ) -> Bank:
         """Pair the bank with the coordinator and let it offer its data set."""
         from syft_rds import SyftRDSClient
 
@@ -65,7 +68,7 @@ class Bank:
                 use_in_memory_cache=False,
                 encryption=True,
             )
-            owner.job_runner = BankRunner(owner.job_runner.config, home / "logs")
+            owner.job_runner = BankRunner(owner.job_runner.config, home / "logs", worker)
             offer(owner, client, home, seed)
             owner.sync()
             scientist.sync()

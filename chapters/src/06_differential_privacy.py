@@ -665,6 +665,28 @@ paths["median of the norms"] = [bound] * 60
 show(figures.curves(paths, ylabel="Clip norm"))
 
 # %% [markdown]
+# Does a framework that others rely on do the same? TensorFlow Federated (chapter 05) has an aggregator
+# for it, `DifferentiallyPrivateFactory`. It gets the same updates, clip norm and noise multiplier. Without noise
+# the two means must be equal; with noise, only the deviation can be compared, since each draws its own.
+
+# %%
+from fedlab_utils.runtimes import tff
+
+if tff.status().ready:
+    fifty, few = updates[:50], replace(context, clients=branches.names[:50], population=50)
+    compared = {}
+    for z in (0.0, 1.0):
+        one = dp.DPMean(1.0, z).aggregate_round(fifty, torch.ones(50), {}, few).update.numpy()
+        compared[z] = one, tff.private_means(fifty, clip=1.0, noise_multiplier=z)[0]
+    tff.stop_shared_kernel()
+    print("without noise, largest difference:", f"{np.abs(np.subtract(*compared[0.0])).max():.0e}")
+    noise = [mean - compared[0.0][0] for mean in compared[1.0]]
+    print("deviation of the noise: ours {:.4f}, TFF's {:.4f}".format(*map(np.std, noise)))
+    print(f"expected, clip / clients: {1 / 50:.4f}")
+else:
+    print("This comparison needs TFF's environment.", tff.status())
+
+# %% [markdown]
 # Now the training. Each branch takes part in a round by its own coin (`Poisson`), and that amplifies
 # privacy as sampling of rows did. The history keeps the account:
 

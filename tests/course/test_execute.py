@@ -19,7 +19,7 @@ time.sleep(1.0)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes share")
 def test_memory_that_forks_share_counts_once():
-    with subprocess.Popen([sys.executable, "-c", FORKS]) as process:
-        with _PeakMemory(lambda: process.pid) as memory:
-            process.wait()
+    process = subprocess.Popen([sys.executable, "-c", FORKS])
+    with _PeakMemory(lambda: process.pid) as memory:
+        process.wait()
     assert 150 < memory.peak_mb < 400  # four times 150 if each fork were counted whole

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from fedlab_utils.runtimes.tff.adapter import fit_tff, tff_rounds
     from fedlab_utils.runtimes.tff.kernel import TffError, TffKernel
     from fedlab_utils.runtimes.tff.magic import load_ipython_extension, unload_ipython_extension
-    from fedlab_utils.runtimes.tff.shared import shared_kernel
+    from fedlab_utils.runtimes.tff.private import private_means
+    from fedlab_utils.runtimes.tff.shared import shared_kernel, stop_shared_kernel
 
 _HOME = {
     "TffError": "kernel",
     "TffKernel": "kernel",
     "fit_tff": "adapter",
     "load_ipython_extension": "magic",
+    "private_means": "private",
     "shared_kernel": "shared",
+    "stop_shared_kernel": "shared",
     "tff_rounds": "adapter",
     "unload_ipython_extension": "magic",
 }
@@ -39,8 +42,10 @@ __all__ = [
     "environment",
     "fit_tff",
     "load_ipython_extension",
+    "private_means",
     "shared_kernel",
     "status",
+    "stop_shared_kernel",
     "tff_rounds",
     "unload_ipython_extension",
 ]

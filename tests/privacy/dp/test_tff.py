@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate.aggregators import RoundContext
 from fedlab_utils.privacy.dp import AdaptiveClip, DPMean
-from fedlab_utils.runtimes.tff import INSTALL, TffKernel, status
+from fedlab_utils.runtimes.tff import INSTALL, TffKernel, private_means, status
 
 ROOT = Path(__file__).resolve().parents[3]
 K, P, CLIP, NOISE = 8, 3000, 0.7, 1.3
@@ -62,12 +63,12 @@ def test_the_same_clipped_mean_the_same_noise_and_the_same_moving_clip(tff: TffK
     updates *= torch.linspace(0.2, 2.0, K).unsqueeze(1)
     tff.put({"updates": updates.numpy(), "k": float(K), "clip": CLIP, "noise": NOISE})
     tff.run(
-        "quiet = rounds_of(Private.gaussian_fixed(0.0, k, clip), updates, 1)\n"
-        "noisy = rounds_of(Private.gaussian_fixed(noise, k, clip), updates, 4)\n"
         "moving = rounds_of(Private.gaussian_adaptive(0.0, k, clip, 0.5, 0.2, 0.0), updates, 6)\n"
         "both = rounds_of(Private.gaussian_adaptive(noise, k, clip, 0.5, 0.2, 4.0), updates, 1)\n"
     )
-    theirs = tff.get("quiet", "noisy", "moving", "both")
+    theirs = tff.get("moving", "both")
+    theirs["quiet"] = private_means(updates, CLIP, 0.0, kernel=tff)
+    theirs["noisy"] = private_means(updates, CLIP, NOISE, 4, kernel=tff)
 
     quiet, _ = ours(DPMean(CLIP, 0.0), updates, 1)
     np.testing.assert_allclose(theirs["quiet"], quiet, atol=1e-6)
@@ -86,3 +87,8 @@ def test_the_same_clipped_mean_the_same_noise_and_the_same_moving_clip(tff: TffK
     expected = split.noises(NOISE, K)[0] * CLIP / K
     for found in (both, theirs["both"]):
         assert (found - quiet).std() == pytest.approx(expected, rel=0.05)
+
+
+def test_updates_must_be_a_matrix() -> None:
+    with pytest.raises(FedlabError, match=r"\[K, P\]"):
+        private_means(torch.zeros(3), 1.0, 1.0)

@@ -111,7 +111,9 @@ angle(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
 # bad, and that would hide what we look for.
 
 # %%
-from fedlab_utils.federate import RowStore, client_drift, train_stacked
+from tqdm import tqdm
+
+from fedlab_utils.federate import RowStore, client_drift
 
 model = fl.dense_autoencoder(banks.n_features, hidden=46, code=8, seed=0)
 sgd = fl.SGD(lr=0.3, epochs=1, batch_size=64, momentum=0.9)
@@ -122,7 +124,7 @@ def updates_of(federation, model, local):
     """The update of each client, [K, P], if a round began at this model."""
     store = RowStore([c.x_train for c in federation], model)
     start, everyone = fl.flatten(model), np.arange(len(federation))
-    return train_stacked(model, start, store, everyone, local, seed=0, round_=99)[0]
+    return local.train("stacked", model, start, store, everyone, seed=0, round_=99)[0]
 
 
 updates = updates_of(banks, warm, sgd)
@@ -173,12 +175,25 @@ cases |= {name: (federation, small, narrow) for name, federation in skews.items(
 
 # %%
 epochs = [1, 2, 4, 8, 16]
-lines = {n: drift_by_epochs(f, local, epochs, **shape) for n, (f, local, shape) in cases.items()}
+lines = {
+    name: drift_by_epochs(federation, local, epochs, **shape)
+    for name, (federation, local, shape) in tqdm(cases.items(), delay=2)
+}
 parts = [{name: line[i] for name, line in lines.items()} for i in (0, 1)]
 show(figures_noniid.drift(epochs, *parts), name="09_drift")
 
 # %% [markdown]
-# DRIFT_TEXT
+# What the partition is like matters more than the number of epochs. Clients that know few kinds of
+# digits stand nearly at right angles, and the mean keeps only about half of their walking. Digits
+# dealt out like cards agree best at one epoch. Banks apart agree less than banks alike, at each
+# number of epochs.
+#
+# Two things may surprise you. For the banks the angles get *smaller* at first. Banks alike are
+# exchangeable, so what parts them can only be chance: a short walk in small batches is mostly
+# noise, and it takes some epochs until the common direction shows. For the digits dealt out like
+# cards it is the other way round. And under quantity skew the angles are large, though nothing
+# differs but the size: a client with ten images has chance for a direction. But it weighs little,
+# so the mean keeps most of the length. Look at both panels before you say "drift".
 #
 # And what does it do to detection? Forty passes over the digits, cut into rounds of one, four and
 # twenty epochs; three seeds.
@@ -200,17 +215,21 @@ def fedavg_on_digits(partition, epochs, seed):
 
 
 # %%
+partitions = {"IID": fl.IID(10), "Dirichlet 0.2": fl.Dirichlet(10, alpha=0.2)}
 rows = {}
-for name, partition in {"IID": fl.IID(10), "Dirichlet 0.2": fl.Dirichlet(10, alpha=0.2)}.items():
-    for number in (1, 4, 20):
-        found = np.array([fedavg_on_digits(partition, number, seed) for seed in range(3)])
-        mean, spread = found.mean(axis=0), found.std(axis=0, ddof=1)
-        cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, spread, strict=True)]
-        rows[name, number] = dict(zip(["AP mean client", "AP worst client"], cells, strict=True))
+for name, number in tqdm([(n, e) for n in partitions for e in (1, 4, 20)], delay=2):
+    found = np.array([fedavg_on_digits(partitions[name], number, seed) for seed in range(3)])
+    mean, spread = found.mean(axis=0), found.std(axis=0, ddof=1)
+    cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, spread, strict=True)]
+    rows[name, number] = dict(zip(["AP mean client", "AP worst client"], cells, strict=True))
 pd.DataFrame(rows).T.rename_axis(["digits", "local epochs"])
 
 # %% [markdown]
-# EPOCHS_TEXT
+# Four epochs a round are best in both rows. A single one wastes rounds (the model has not got far
+# after forty passes), and twenty, with two averages in all, lose some of it again. For the worst
+# client the loss from four to twenty is larger with Dirichlet clients, but look at the spread:
+# three seeds do not settle it. So drift costs something, and it is not a catastrophe. Keep that in
+# mind when a remedy promises a lot.
 
 # %% [markdown]
 # ## 9.3 FedProx: a rubber band
@@ -286,7 +305,9 @@ for mu in (0, 0.01, 0.1, 1):
 pd.DataFrame(rows).T.rename_axis("mu").round(3)
 
 # %% [markdown]
-# PROX_TEXT
+# It cures the *length*. Already a small band makes the walks much shorter, but they do not agree
+# better: the angles grow, and the mean keeps less. Short walks are noisy ones, as you saw in the
+# figure. FedProx is like taking fewer local steps, which you could have had for less work.
 
 # %% [markdown]
 # ## 9.4 SCAFFOLD: know your own bias
@@ -465,10 +486,12 @@ for server in (ServerAdagrad(0.1), ServerAdam(0.1), ServerYogi(0.1), ServerMomen
 show(figures.curves(paths, ylabel="Weight"))
 
 # %% [markdown]
-# SERVER_TEXT
+# Momentum runs on after the updates have become small, and goes farthest. Adam and Yogi slow down
+# gradually: the smaller updates are divided by a root that shrinks, too. Adagrad's root never
+# shrinks, and it comes to a stand.
 #
-# None of them knows that clients differ. They make *one* model, faster or steadier. If the trouble is
-# that no single model suits all, they cannot help.
+# None of them knows that clients differ. They make *one* model, faster or steadier. If the trouble
+# is that no single model suits all, they cannot help.
 
 # %% [markdown]
 # ## 9.7 Something of one's own
@@ -564,7 +587,9 @@ from fedlab_utils.federate import fit_clustered, similar_clients, split_by_updat
 similar_clients(updates, clusters=2)
 
 # %% [markdown]
-# CLUSTER_TEXT And IFCA:
+# A chequerboard: clients of one camp point the same way, those of different camps do not, and the
+# clustering finds the camps without having seen a row. But the server has seen whose updates are
+# alike, which is something. And IFCA:
 
 
 # %%
@@ -596,14 +621,15 @@ print("one cluster is FedAvg:", torch.equal(weights_after(), fl.flatten(one)))
 # - **Equal tuning.** Each method may try six settings: six step sizes, or three with two values of a
 #   knob of its own. The one with the lowest **calibration loss** (mean client, two tuning seeds) is
 #   kept. No label is used. The measured seeds are five others.
-# - **All settings count.** Settings and grids were fixed after a pilot on yet other seeds; none was
-#   dropped.
+# - **All settings count.** They were chosen after a pilot on yet other seeds, which asked whether there
+#   is a gap, and none was dropped. The grids were widened where tuning chose their edge (step sizes for
+#   all, smaller values of mu for FedProx and Ditto).
 #
 # The grid of a method, and the budgets:
 
 # %%
 pd.DataFrame(
-    {m.name: {"kind": m.kind, "own knob": f"{m.knob[0]}: {m.knob[1]}" if m.knob else ""}
+    {m.name: {"kind": m.kind, "own knob": "{}: {:.3g} or {:.3g}".format(m.knob[0], *m.knob[1]) if m.knob else ""}
      for m in comparison.ALL}
 ).T  # fmt: skip
 
@@ -671,28 +697,138 @@ for name, one in kept.items():
     values[name] = {method: list(wide[method]) for method in order}
 show(figures_noniid.verdict(values, "FedAvg", comparison.BOUNDS), name="09_verdict")
 
+# %% [markdown]
+# All numbers of one setting, as mean and spread of the seeds. The prevalence is what guessing would reach.
+
+# %%
+parts = {}
+for name, one in kept.items():
+    grouped = one.table.groupby("method", sort=False)
+    summary = grouped[
+        ["AP mean client", "AP worst client", "AP unseen", "AUC mean client", "prevalence"]
+    ]
+    parts[name] = detect.format_summary(summary.agg(["mean", "std"]))
+every = pd.concat(parts, names=["setting"])
+save_results("09", "When clients differ: all methods and settings, five seeds", every)
+every.loc[["banks"]]
+
+# %% [markdown]
+# Now the question that counts: how much of the way from FedAvg to the better bound does the best method
+# go?
+
 # %%
 closed = pd.DataFrame({n: comparison.gap_closed(one.table) for n, one in kept.items()}).T
 numbers = closed.select_dtypes("object").columns.difference(["better bound", "best method"])
 closed[numbers] = closed[numbers].astype(float).round(3)
-save_results("09", "How much of the gap from FedAvg to the better bound is closed", closed)
+save_results(
+    "09", "How much of the gap from FedAvg to the better bound is closed", closed, headline=True
+)
 closed
 
 # %% [markdown]
-# GAP_TEXT
+# The gap is the mean over seeds of the better bound less FedAvg; "gap sem" is its standard error.
+# We had asked for a method that closes at least **half of the gap in at least two settings**. It is
+# reached in two: "banks, currencies" (fine-tuning) and "digits, opposed" (clusters by updates,
+# which even pass the bound). There it also holds if the method is chosen on other seeds than it is
+# measured on (last column). Mind that we built both settings ourselves. Their differences have a
+# structure, and there is a method that knows it.
+#
+# In the others it is **not** reached:
+#
+# - "shuttle" seems to, with 1.09. Do not believe it: the gap is about as large as its standard
+#   error, and chosen on other seeds next to nothing is closed.
+# - The same for "hospitals": there is hardly a gap, and no choice that holds.
+# - In "digits, quantity" there is no gap. **Plain FedAvg is as good as central training.**
+# - In "banks", "banks apart" and "digits, Dirichlet" there *is* a gap, to central training, and
+#   less than a third of it is closed. Why?
+
+# %% [markdown]
+# **What is the rest of the gap?** Central training differs from FedAvg in two ways. It sees all rows at once, and it
+# takes about nine times as many steps in a row: nobody has to wait for an average. To tell the two apart we change
+# one at a time. A central model with batches nine times as large takes only as many steps as a bank. And FedAvg
+# may, against the rules, have three times the passes.
+
+# %%
+from dataclasses import replace
+
+
+def two_more(name, seed):
+    """AP of the mean client: central with few large steps, and FedAvg for three times as long."""
+    data, budget = settings[name].make(seed), settings[name].budget
+    begin, same = budget.start(data.n_features, seed), {"seed": seed, "progress": False}
+    local = replace(budget.local, lr=budget.local.lr * kept[name].choices["FedAvg"].factor)
+    large = replace(local, epochs=1, batch_size=local.batch_size * len(data))
+    whole, rounds = data.pooled_federation(), 3 * budget.passes // local.epochs
+    few = fl.fit(begin, whole, rounds=budget.passes, local=large, **same).model
+    longer = fl.fit(begin, data, rounds=rounds, local=local, **same).model
+    return [np.nanmean([ap(m, client) for client in data]) for m in (few, longer)]
+
+
+# %%
+rows = []
+for name, seed in tqdm([(n, s) for n in ("banks", "digits, Dirichlet") for s in range(3)], delay=2):
+    wide = comparison.by_seed(kept[name].table).loc[seed]
+    few, longer = two_more(name, seed)
+    row = {
+        "FedAvg": wide["FedAvg"],
+        "central, as few steps": few,
+        "FedAvg, 3 times as long": longer,
+    }
+    rows.append({"setting": name, "seed": seed, **row, "central": wide["central"]})
+why = pd.DataFrame(rows).set_index(["setting", "seed"])
+pd.concat(
+    [why, why.groupby("setting").mean().assign(seed="mean").set_index("seed", append=True)]
+).round(3)
+
+# %% [markdown]
+# **In "banks" the rest is hardly about differing clients.** With as few steps in a row as a bank
+# takes, and FedAvg's step size, the central model is no better than FedAvg. And FedAvg with three
+# times the passes closes most of the gap. What looked like the price of distributed data is the
+# price of *waiting for each other*: few rounds. No remedy of this chapter makes more rounds, so
+# none closes it, and momentum, which makes each round go farther, comes closest.
+#
+# In "digits, Dirichlet" it is so in part. The central model with few steps is even below FedAvg,
+# but three times the passes close only about a third of the gap, and in one of the three seeds
+# nothing. So here the differences between clients may well cost something that we have found no
+# remedy for. ("banks apart" we did not take apart.)
+
+# %% [markdown]
+# **Everybody against FedAvg**, seed by seed:
 
 # %%
 parts = {}
 for name, one in kept.items():
     d = comparison.differences(one.table)
-    clear = d["mean"].abs() > 2 * d["sem"]
+    clear = (d["mean"].abs() > 3 * d["sem"]) & d["ahead"].isin([0, 5])
     parts[name] = [f"{m:+.3f}{'*' if c else ''}" for m, c in zip(d["mean"], clear, strict=True)]
 less = pd.DataFrame(parts, index=d.index)
-print("AP of the mean client less that of FedAvg; * more than two standard errors")
+print("AP of the mean client less that of FedAvg; * = a clear difference")
 less.loc[[m for m in order if m in less.index]]
 
 # %% [markdown]
-# DIFF_TEXT
+# A star says: the same sign in all five seeds, and more than three standard errors. There are more
+# than a hundred numbers, so a few stars are luck.
+#
+# - **Plain FedAvg is a good choice** in six of the eight: everywhere but in "banks, currencies"
+#   and "digits, opposed" no federated method has a star with a plus, and several have one with a
+#   minus. Momentum at the server does no clear harm in any of them, and looks best in "banks"
+#   (better in four seeds of five, not a star).
+# - **Local training is best** in "banks, currencies", for the members: no federated method
+#   reaches it. And in "digits, opposed" it beats every method with one model by far, and all of
+#   those with own models but the clusters by updates. A common model is worth no more there than
+#   an untrained one, as it has learned to rebuild what it should find odd.
+# - **Something of one's own** has its large pluses in exactly these two settings, and its price
+#   elsewhere: a model tuned to few rows gets worse ("digits, quantity"), and an own scaler made
+#   of few rows is a bad scaler.
+# - **IFCA** from random starts is a lottery: in "digits, opposed" it is very good in four seeds,
+#   and in the fifth at the level of FedAvg (look at the dots). Starting from the updates is
+#   safer.
+# - **SCAFFOLD** helps clearly in one setting ("banks, currencies") and hurts in "banks apart".
+# - **FedNova** breaks down in "digits, quantity" and "banks apart", where sizes differ a lot.
+#   Section 9.5 said why: with local momentum, small clients are multiplied by large numbers.
+# - **FedAdam, FedYogi and Ditto** lose in "banks" and "banks apart". Ditto had only half of the
+#   rounds. And the paper of the adaptive servers trains for more than a thousand rounds; here
+#   there are between 5 and 20. What is slow at the start cannot win here, and may elsewhere.
 
 # %% [markdown]
 # **The worst and the unseen client.** A method can help the mean and hurt one. For each setting the best
@@ -712,7 +848,9 @@ others.iloc[:, 1:] = others.iloc[:, 1:].astype(float).round(3)
 others
 
 # %% [markdown]
-# WORST_TEXT
+# In the two settings with a real gain the worst client and the newcomer gain with the others.
+# Elsewhere it goes both ways: in "banks" the method that is best for the mean is worse for the
+# worst bank and better for the newcomer; in "shuttle" it is the other way round.
 #
 # **Would you have known?** Labels told us which method is best. Without them you have the calibration
 # loss. Among the methods that use the common scaler (losses on own scales are other numbers), what does
@@ -732,7 +870,10 @@ blind.iloc[:, 1:] = blind.iloc[:, 1:].astype(float).round(3)
 blind
 
 # %% [markdown]
-# BLIND_TEXT
+# Where it matters it works: in both settings with a gain the loss picks the method that is best
+# among the federated ones. Elsewhere it picks something near FedAvg, sometimes a little worse. So a
+# label-free choice is not perfect, but it is no lottery. It has one blind spot, to be seen in
+# "banks, currencies": local training was better still, and its loss did not say so.
 
 # %% [markdown]
 # ## 9.11 And on real data: the hospitals
@@ -746,8 +887,6 @@ hospitals = settings["hospitals"]
 hospitals.make(0).describe().round(3)
 
 # %%
-from tqdm.auto import tqdm
-
 tables = [
     comparison.measure(hospitals, kept["hospitals"].choices, [seed])
     for seed in tqdm(comparison.SEEDS, delay=2)
@@ -765,19 +904,13 @@ save_results("09", "Hospitals: all methods, five seeds", heart)
 heart
 
 # %% [markdown]
-# HEART_TEXT
-
-# %%
-parts = {}
-for name, one in kept.items():
-    grouped = one.table.groupby("method", sort=False)
-    summary = grouped[
-        ["AP mean client", "AP worst client", "AP unseen", "AUC mean client", "prevalence"]
-    ]
-    parts[name] = detect.format_summary(summary.agg(["mean", "std"]))
-every = pd.concat(parts, names=["setting"])
-save_results("09", "When clients differ: all methods and settings, five seeds", every)
-every.loc[["banks apart"]]
+# Real clients, and a sober end. The untrained autoencoder and the row norm are ahead of everything
+# that was trained, in AP and in AUC (chapter 02 found the same). Among the trained the differences
+# are about as large as the spread between seeds, or smaller, so no remedy can be recommended, and none is to be
+# blamed. For the mean hospital training alone is level with FedAvg: a little above in AP, the same
+# in AUC. Its worst hospital has a far wider spread in AUC, but Switzerland has four healthy
+# patients to train on and three to test on, so that is mostly luck. With so few rows, whether
+# clients differ is not the first question.
 
 # %% [markdown]
 # ## What we have built
@@ -927,7 +1060,8 @@ for number in (1, 2, 3, 5):
     print(f"{number} clusters: AP {mean_ap:.3f}, calibration loss {loss:.3f}")
 
 # %% [markdown] tags=["solution"]
-# EXERCISE_TEXT
+# Too few is a disaster: with one cluster nothing is found. Too many costs little here. And the
+# calibration loss would have told you: it is the highest for one cluster and the lowest for two.
 
 # %% [markdown]
 # ## Further reading

@@ -155,7 +155,7 @@ ALL = (
     ),
     Method("central", "bound", _central),
     Method(FEDAVG, "one model", lambda job, _: job.train().model),
-    Method("FedProx", "one model", _prox, ("mu", (0.01, 0.1))),
+    Method("FedProx", "one model", _prox, ("mu", (0.001, 0.01))),
     Method("SCAFFOLD", "one model", lambda job, _: job.train(Scaffold(job.local)).model),
     Method("FedNova", "one model", lambda job, _: job.train(aggregator=FedNova(job.local)).model),
     Method(
@@ -188,7 +188,7 @@ ALL = (
         lambda job, _: own_scaled(_in_own_scale(job).train().model, job.federation),
     ),
     Method("fine-tuned", "own models", _fine_tuned, ("share of passes", (1 / 6, 1 / 2))),
-    Method("Ditto", "own models", _ditto, ("mu", (0.1, 1.0))),
+    Method("Ditto", "own models", _ditto, ("mu", (0.01, 0.1))),
     Method("IFCA", "own models", _ifca, ("clusters", (2, 4))),
     Method("clusters by updates", "own models", _by_updates, ("clusters", (2, 4))),
 )

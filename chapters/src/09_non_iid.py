@@ -115,6 +115,7 @@ from tqdm import tqdm
 
 from fedlab_utils.federate import RowStore, client_drift
 
+# %%
 model = fl.dense_autoencoder(banks.n_features, hidden=46, code=8, seed=0)
 sgd = fl.SGD(lr=0.3, epochs=1, batch_size=64, momentum=0.9)
 warm = fl.fit(model, banks, rounds=5, local=sgd, progress=False).model
@@ -127,6 +128,7 @@ def updates_of(federation, model, local):
     return local.train("stacked", model, start, store, everyone, seed=0, round_=99)[0]
 
 
+# %%
 updates = updates_of(banks, warm, sgd)
 
 # %% [markdown]
@@ -139,6 +141,7 @@ matrix = updates.double().numpy()
 angles = [angle(matrix[k], share @ matrix - share[k] * matrix[k]) for k in range(len(banks))]
 drift = client_drift(updates, banks.sizes)
 print("as the package:", np.allclose(angles, drift.angle))
+# %%
 columns = {"training rows": banks.sizes, "length": drift.norm, "angle": drift.angle}
 pd.DataFrame(columns, index=banks.names).round(2)
 
@@ -168,6 +171,7 @@ def drift_by_epochs(federation, local, epochs, **shape):
 alike = fl.load("payments", clients=9, customers=40, shift=0, seed=0)
 dealt = fl.load("digits", anomaly=4, partition=fl.IID(10), seed=0)
 small = fl.SGD(lr=0.3, epochs=1, batch_size=16, momentum=0.9)
+# %%
 wide, narrow = {"hidden": 46, "code": 8}, {"hidden": 32, "code": 8}
 cases = {"banks alike": (alike, sgd, wide), "banks apart": (banks, sgd, wide)}
 cases["digits, IID"] = (dealt, small, narrow)
@@ -180,6 +184,7 @@ lines = {
     for name, (federation, local, shape) in tqdm(cases.items(), delay=2)
 }
 parts = [{name: line[i] for name, line in lines.items()} for i in (0, 1)]
+# %%
 show(figures_noniid.drift(epochs, *parts), name="09_drift")
 
 # %% [markdown]
@@ -204,6 +209,7 @@ def ap(model, client):
     return detect.average_precision(client.y_test, fl.reconstruction_error(model, client.x_test))
 
 
+# %%
 def fedavg_on_digits(partition, epochs, seed):
     """AP of the mean and of the worst client."""
     data = fl.load("digits", anomaly=4, partition=partition, seed=seed)
@@ -222,6 +228,7 @@ for name, number in tqdm([(n, e) for n in partitions for e in (1, 4, 20)], delay
     mean, spread = found.mean(axis=0), found.std(axis=0, ddof=1)
     cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, spread, strict=True)]
     rows[name, number] = dict(zip(["AP mean client", "AP worst client"], cells, strict=True))
+# %%
 pd.DataFrame(rows).T.rename_axis(["digits", "local epochs"])
 
 # %% [markdown]
@@ -246,6 +253,7 @@ def gradient(w, x):
     return torch.cat([p.grad.flatten() for p in own.parameters()])
 
 
+# %%
 def local_update(w, x, extra, lr=0.3, steps=5):
     """Full-batch steps from w; `extra(v)` is added to the gradient at v."""
     v = w.clone()
@@ -285,6 +293,7 @@ theirs = updates_of(banks.only(["bank 2"]), warm, FedProx(0.3, 5, None, mu=mu))[
 print("as the package:", np.allclose(banded, theirs, atol=1e-5))
 
 
+# %%
 def weights_after(local=None, rounds=3, **options):
     """The common weights after some rounds from the start model."""
     run = fl.fit(model, banks, rounds=rounds, local=local or sgd, progress=False, **options)
@@ -328,6 +337,7 @@ a, b = np.array([1.0, 4.0, 0.5]), np.array([-1.0, 0.5, 3.0])
 optimum = (a * b).sum() / a.sum()
 
 
+# %%
 def end(corrected, rounds=50, lr=0.1, steps=10):
     """The weight after some rounds of FedAvg, or of SCAFFOLD if `corrected`."""
     w, c_own, c = 0.0, np.zeros(3), 0.0
@@ -341,6 +351,7 @@ def end(corrected, rounds=50, lr=0.1, steps=10):
     return w
 
 
+# %%
 print(f"optimum {optimum:.4f}, FedAvg {end(False):.4f}, SCAFFOLD {end(True):.4f}")
 
 # %% [markdown]
@@ -369,6 +380,7 @@ parts = [torch.from_numpy(client.x_train) for client in banks]
 equal = {"aggregator": fl.Mean(weighted=False)}
 theirs = weights_after(Scaffold(five_steps, weighted=False), **equal)
 print("as the package:", np.allclose(scaffold(3, parts), theirs, atol=1e-4))
+# %%
 first = [weights_after(local, rounds=1) for local in (sgd, Scaffold(sgd))]
 print("zero control variates are FedAvg:", torch.equal(*first))
 
@@ -394,6 +406,7 @@ calm = fl.SGD(lr=0.3, epochs=2, batch_size=16)  # without momentum, so that a st
 moved = updates_of(uneven, start, calm)
 n_rows = torch.from_numpy(uneven.sizes).float()
 steps = torch.ceil(n_rows / 16) * 2
+# %%
 pd.DataFrame({"rows": uneven.sizes, "steps": steps.int(), "length": moved.norm(dim=1)}).T.round(2)
 
 # %%
@@ -465,6 +478,7 @@ v, state = w, server.start(w)
 for update in mean_updates:
     v, state = server.step(v, update, state)
 print("as the package:", torch.equal(v, adam(w, mean_updates)))
+# %%
 print("no momentum is FedAvg:", torch.equal(
     weights_after(), weights_after(server=ServerMomentum(lr=1.0, momentum=0.0))
 ))  # fmt: skip
@@ -483,6 +497,7 @@ for server in (ServerAdagrad(0.1), ServerAdam(0.1), ServerYogi(0.1), ServerMomen
         v, state = server.step(v, update, state)
         path.append(v.item())
     paths[type(server).__name__] = path
+# %%
 show(figures.curves(paths, ylabel="Weight"))
 
 # %% [markdown]
@@ -509,6 +524,7 @@ table = {
     title: [client.x_train[:, amount].mean() for client in data]
     for title, data in {"common scaler": currencies, "own scaler": own_scale}.items()
 }
+# %%
 pd.DataFrame(table, index=currencies.names).T.round(2)
 
 # %% [markdown]
@@ -551,6 +567,7 @@ after_two = fl.fit(model, banks, rounds=2, local=Ditto(once, mu), progress=False
 w1, v1 = fl.flatten(after_one.model), fl.flatten(after_one.personal["bank 2"])
 by_hand = v1 + local_update(v1, x, extra=lambda v: mu * (v - w1), steps=1)
 print("as the package:", np.allclose(by_hand, fl.flatten(after_two.personal["bank 2"]), atol=1e-5))
+# %%
 print("common model is FedAvg's:", torch.equal(weights_after(), weights_after(Ditto(sgd))))
 
 # %% [markdown]
@@ -572,6 +589,7 @@ opposed = settings["digits, opposed"].make(0)
 start = fl.dense_autoencoder(64, **narrow, seed=0)
 together = fl.fit(start, opposed, rounds=12, local=small, progress=False).model
 updates = updates_of(opposed, together, small)
+# %%
 unit = updates / updates.norm(dim=1, keepdim=True)
 short = [name.replace("client ", "") for name in opposed.names]
 show(
@@ -599,6 +617,7 @@ def choose(models, federation):
     return np.argmin(losses, axis=1)
 
 
+# %%
 starts, labels = split_by_updates(together, opposed, 2, local=small)
 run = fit_clustered(starts, opposed, rounds=5, local=small, progress=False)
 print("by hand:", choose(run.models, opposed))
@@ -628,10 +647,11 @@ print("one cluster is FedAvg:", torch.equal(weights_after(), fl.flatten(one)))
 # The grid of a method, and the budgets:
 
 # %%
-pd.DataFrame(
-    {m.name: {"kind": m.kind, "own knob": "{}: {:.3g} or {:.3g}".format(m.knob[0], *m.knob[1]) if m.knob else ""}
-     for m in comparison.ALL}
-).T  # fmt: skip
+knobs = {
+    m.name: "{}: {:.3g} or {:.3g}".format(m.knob[0], *m.knob[1]) for m in comparison.ALL if m.knob
+}
+kinds = {m.name: m.kind for m in comparison.ALL}
+pd.DataFrame({"kind": kinds, "own knob": knobs}).fillna("").loc[list(kinds)]
 
 # %%
 pd.DataFrame(
@@ -663,19 +683,21 @@ print(f"{len(kept)} settings, {minutes:.0f} minutes on a busy machine, {kept['ba
 
 # %%
 few = ["FedAvg", "own scaler", "fine-tuned", "SCAFFOLD", "local, own scaler"]
-parts = []
-for name in ("banks, currencies", "digits, Dirichlet"):
+
+
+def here_and_recorded(name, seed=0):
+    """AP of the mean client, trained now, beside the record."""
     choices = {method: kept[name].choices[method] for method in few}
-    here = comparison.by_seed(comparison.measure(settings[name], choices, seeds=[0]))
-    there = comparison.by_seed(kept[name].table).loc[[0], list(here)]
-    parts.append(pd.concat({"here": here, "recorded": there}).droplevel(1).T)
-both = pd.concat(dict(zip(("currencies", "Dirichlet"), parts, strict=True)), axis=1)
-both.round(4)
+    here = comparison.by_seed(comparison.measure(settings[name], choices, [seed])).loc[seed]
+    there = comparison.by_seed(kept[name].table).loc[seed]
+    return pd.DataFrame({"here": here, "recorded": there[here.index]})
+
 
 # %%
-for name in ("currencies", "Dirichlet"):
-    gap = (both[name]["here"] - both[name]["recorded"]).abs().max()
-    print(f"{name}: largest difference {gap:.1e}")
+both = {name: here_and_recorded(name) for name in ("banks, currencies", "digits, Dirichlet")}
+for name, pair in both.items():
+    print(f"{name}: largest difference {(pair['here'] - pair['recorded']).abs().max():.1e}")
+pd.concat(both, axis=1).round(4)
 
 # %% [markdown]
 # On the machine that made the record there is no difference. On another processor sums are rounded in
@@ -688,42 +710,35 @@ for name in ("currencies", "Dirichlet"):
 # and central.
 
 # %%
-METRIC = "AP mean client"
-floors = ["untrained autoencoder", "isolation forest (central)"]
-order = [*comparison.METHODS, *floors]
+tables = {name: one.table for name, one in kept.items()}
+order = [*comparison.METHODS, "untrained autoencoder", "isolation forest (central)"]
 values = {}
-for name, one in kept.items():
-    wide = comparison.by_seed(one.table)
+for name, table in tables.items():
+    wide = comparison.by_seed(table)
     values[name] = {method: list(wide[method]) for method in order}
+# %%
 show(figures_noniid.verdict(values, "FedAvg", comparison.BOUNDS), name="09_verdict")
 
 # %% [markdown]
 # All numbers of one setting, as mean and spread of the seeds. The prevalence is what guessing would reach.
 
 # %%
-parts = {}
-for name, one in kept.items():
-    grouped = one.table.groupby("method", sort=False)
-    summary = grouped[
-        ["AP mean client", "AP worst client", "AP unseen", "AUC mean client", "prevalence"]
-    ]
-    parts[name] = detect.format_summary(summary.agg(["mean", "std"]))
+columns = [f"AP {who}" for who in ("mean client", "worst client", "unseen")]
+columns += ["AUC mean client", "prevalence"]
+parts = {name: comparison.summary(table, columns) for name, table in tables.items()}
 every = pd.concat(parts, names=["setting"])
 save_results("09", "When clients differ: all methods and settings, five seeds", every)
-every.loc[["banks"]]
+every.loc["banks"]
 
 # %% [markdown]
 # Now the question that counts: how much of the way from FedAvg to the better bound does the best method
 # go?
 
 # %%
-closed = pd.DataFrame({n: comparison.gap_closed(one.table) for n, one in kept.items()}).T
-numbers = closed.select_dtypes("object").columns.difference(["better bound", "best method"])
-closed[numbers] = closed[numbers].astype(float).round(3)
-save_results(
-    "09", "How much of the gap from FedAvg to the better bound is closed", closed, headline=True
-)
-closed
+closed = comparison.gaps(tables)
+title = "How much of the gap from FedAvg to the better bound is closed"
+save_results("09", title, closed, headline=True)
+closed.round(3)
 
 # %% [markdown]
 # The gap is the mean over seeds of the better bound less FedAvg; "gap sem" is its standard error.
@@ -775,6 +790,7 @@ for name, seed in tqdm([(n, s) for n in ("banks", "digits, Dirichlet") for s in 
         "FedAvg, 3 times as long": longer,
     }
     rows.append({"setting": name, "seed": seed, **row, "central": wide["central"]})
+# %%
 why = pd.DataFrame(rows).set_index(["setting", "seed"])
 pd.concat(
     [why, why.groupby("setting").mean().assign(seed="mean").set_index("seed", append=True)]
@@ -796,14 +812,8 @@ pd.concat(
 # **Everybody against FedAvg**, seed by seed:
 
 # %%
-parts = {}
-for name, one in kept.items():
-    d = comparison.differences(one.table)
-    clear = (d["mean"].abs() > 3 * d["sem"]) & d["ahead"].isin([0, 5])
-    parts[name] = [f"{m:+.3f}{'*' if c else ''}" for m, c in zip(d["mean"], clear, strict=True)]
-less = pd.DataFrame(parts, index=d.index)
 print("AP of the mean client less that of FedAvg; * = a clear difference")
-less.loc[[m for m in order if m in less.index]]
+comparison.starred(tables).loc[[m for m in order if m != "FedAvg"]]
 
 # %% [markdown]
 # A star says: the same sign in all five seeds, and more than three standard errors. There are more
@@ -836,16 +846,13 @@ less.loc[[m for m in order if m in less.index]]
 
 # %%
 rows = {}
-for name, one in kept.items():
+for name, table in tables.items():
     best = closed.loc[name, "best method"]
-    row = {"best for the mean": best}
-    for title in ("mean client", "worst client", "unseen"):
-        means = comparison.by_seed(one.table, f"AP {title}").mean()
-        row |= {f"FedAvg, {title}": means["FedAvg"], f"it, {title}": means[best]}
-    rows[name] = row
-others = pd.DataFrame(rows).T
-others.iloc[:, 1:] = others.iloc[:, 1:].astype(float).round(3)
-others
+    rows[name] = {"best for the mean": best}
+    for column in columns[:3]:
+        means = comparison.by_seed(table, column).mean().round(3)
+        rows[name] |= {f"{column}, FedAvg": means["FedAvg"], f"{column}, it": means[best]}
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # In the two settings with a real gain the worst client and the newcomer gain with the others.
@@ -857,17 +864,15 @@ others
 # the lowest loss choose, and what is that worth?
 
 # %%
+common = [m for m in comparison.METHODS if m != "central" and "own scaler" not in m]
 rows = {}
-for name, one in kept.items():
-    loss = comparison.by_seed(one.table, "calibration loss")
-    ap_means = comparison.by_seed(one.table).mean()
-    rivals = [m for m in comparison.METHODS if m != "central" and "own scaler" not in m]
-    pick = loss[rivals].mean().idxmin()
-    row = {"chosen by loss": pick, "its AP": ap_means[pick], "FedAvg": ap_means["FedAvg"]}
-    rows[name] = row | {"local": ap_means["local"], "best of all": ap_means[rivals].max()}
-blind = pd.DataFrame(rows).T
-blind.iloc[:, 1:] = blind.iloc[:, 1:].astype(float).round(3)
-blind
+for name, table in tables.items():
+    losses, aps = (
+        comparison.by_seed(table, c).mean()[common] for c in ("calibration loss", columns[0])
+    )
+    chosen = {"chosen by loss": losses.idxmin(), "its AP": aps[losses.idxmin()]}
+    rows[name] = chosen | {"FedAvg": aps["FedAvg"], "local": aps["local"], "best": aps.max()}
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # Where it matters it works: in both settings with a gain the loss picks the method that is best
@@ -887,19 +892,14 @@ hospitals = settings["hospitals"]
 hospitals.make(0).describe().round(3)
 
 # %%
-tables = [
-    comparison.measure(hospitals, kept["hospitals"].choices, [seed])
-    for seed in tqdm(comparison.SEEDS, delay=2)
-]
-here = pd.concat(tables)
-gap = (comparison.by_seed(here) - comparison.by_seed(kept["hospitals"].table)).abs()
+choices = kept["hospitals"].choices
+parts = [comparison.measure(hospitals, choices, [s]) for s in tqdm(comparison.SEEDS, delay=2)]
+here = pd.concat(parts)
+gap = (comparison.by_seed(here) - comparison.by_seed(tables["hospitals"])).abs()
 print(f"largest difference from the record: {gap.max().max():.1e}")
 
 # %%
-columns = ["AP mean client", "AP worst client", "AP unseen", "AUC mean client", "AUC worst client"]
-columns += ["AUC unseen", "prevalence"]
-both = here.groupby("method", sort=False)[columns].agg(["mean", "std"])
-heart = detect.format_summary(both)
+heart = comparison.summary(here, [*columns[:4], "AUC worst client", "AUC unseen", "prevalence"])
 save_results("09", "Hospitals: all methods, five seeds", heart)
 heart
 

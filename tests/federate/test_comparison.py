@@ -250,3 +250,16 @@ def test_the_kept_comparison_is_complete_and_a_run_here_agrees_with_it():
     recorded = c.by_seed(kept[name].table).loc[[3], list(here)]
     # Another processor rounds in another way, and training enlarges that a little.
     np.testing.assert_allclose(here, recorded, atol=0.02)
+
+
+def test_tables_of_several_settings():
+    level = {name: [0.1, 0.2, 0.3] for name in c.BOUNDS}
+    one = fake_table(**level, FedAvg=[0.2, 0.3, 0.4], IFCA=[0.5, 0.6, 0.71], Ditto=[0.9, 0.1, 0.5])
+    two = fake_table(**level, FedAvg=[0.2, 0.3, 0.4], IFCA=[0.1, 0.2, 0.31], Ditto=[0.2, 0.3, 0.4])
+    stars = c.starred({"one": one, "two": two})
+    assert stars["one"]["IFCA"] == "+0.303*" and stars["two"]["IFCA"] == "-0.097*"
+    assert stars["one"]["Ditto"] == "+0.200" and stars["two"]["Ditto"] == "+0.000"
+    table = c.gaps({"one": one, "two": two})
+    assert list(table.index) == ["one", "two"] and table["best method"]["one"] == "IFCA"
+    assert table.loc["two", "best"] == c.gap_closed(two)["best"]
+    assert c.summary(one, ["AP mean client"]).loc["local"].tolist() == ["0.200 ± 0.100"]

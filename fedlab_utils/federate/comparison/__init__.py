@@ -16,7 +16,14 @@ from fedlab_utils.federate.comparison.running import (
     tune,
 )
 from fedlab_utils.federate.comparison.settings import SETTINGS, Budget, Setting
-from fedlab_utils.federate.comparison.verdict import by_seed, differences, gap_closed
+from fedlab_utils.federate.comparison.verdict import (
+    by_seed,
+    differences,
+    gap_closed,
+    gaps,
+    starred,
+    summary,
+)
 
 __all__ = [
     "ALL",
@@ -36,9 +43,12 @@ __all__ = [
     "calibration_loss",
     "differences",
     "gap_closed",
+    "gaps",
     "measure",
     "record",
     "recorded",
+    "starred",
+    "summary",
     "train",
     "tune",
     "versions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,3 +75,37 @@ def gap_closed(table: pd.DataFrame, metric: str = METRIC) -> dict[str, Any]:
         "closed": share(float(means[best])),
         "closed elsewhere": share(float(np.mean(blind))),
     }
+
+
+def gaps(tables: Mapping[str, pd.DataFrame], metric: str = METRIC) -> pd.DataFrame:
+    """`gap_closed` of several settings, one a row. Taught in chapter 09."""
+    import pandas as pd
+
+    rows = [gap_closed(table, metric) for table in tables.values()]
+    return pd.DataFrame(rows, index=pd.Index(tables, name="setting"))
+
+
+def starred(tables: Mapping[str, pd.DataFrame], metric: str = METRIC) -> pd.DataFrame:
+    """`differences` of several settings as text, methods x settings.
+
+    A star marks those with one sign in all seeds and more than three standard errors. With five
+    seeds that is about the 5% level for a single difference, and there are many. Taught in
+    chapter 09.
+    """
+    import pandas as pd
+
+    columns = {}
+    for name, table in tables.items():
+        found = differences(table, metric=metric)
+        one_sign = found["ahead"].isin([0, table["seed"].nunique()])
+        clear = one_sign & (found["mean"].abs() > 3 * found["sem"])
+        columns[name] = found["mean"].map("{:+.3f}".format) + clear.map({True: "*", False: ""})
+    return pd.DataFrame(columns)
+
+
+def summary(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """One setting's mean ± standard deviation over seeds as text, methods x columns."""
+    from fedlab_utils.detect.report import format_summary
+
+    groups = table.groupby("method", sort=False)[list(columns)]
+    return format_summary(groups.agg(["mean", "std"]))

@@ -872,7 +872,7 @@ for name, table in tables.items():
     )
     chosen = {"chosen by loss": losses.idxmin(), "its AP": aps[losses.idxmin()]}
     rows[name] = chosen | {"FedAvg": aps["FedAvg"], "local": aps["local"], "best": aps.max()}
-pd.DataFrame(rows).T
+pd.DataFrame(rows).T.infer_objects().round(3)
 
 # %% [markdown]
 # Where it matters it works: in both settings with a gain the loss picks the method that is best

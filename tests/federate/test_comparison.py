@@ -263,3 +263,17 @@ def test_tables_of_several_settings():
     assert list(table.index) == ["one", "two"] and table["best method"]["one"] == "IFCA"
     assert table.loc["two", "best"] == c.gap_closed(two)["best"]
     assert c.summary(one, ["AP mean client"]).loc["local"].tolist() == ["0.200 ± 0.100"]
+
+
+@pytest.mark.parametrize("setting", settings.ALL, ids=lambda setting: setting.name)
+def test_every_setting_holds_a_client_out_and_changes_with_the_seed(setting):
+    data = setting.make(1)
+    moments = data.pooled().x_train
+    assert data.unseen is not None and len(data) >= 3
+    varies = moments.std(axis=0) > 0
+    np.testing.assert_allclose(moments[:, varies].std(axis=0), 1, rtol=1e-2)
+    np.testing.assert_allclose(moments.mean(axis=0), 0, atol=1e-2)
+    assert all(client.y_test.any() for client in data.everyone)
+    again, other = setting.make(1).pooled().x_train, setting.make(2).pooled().x_train
+    assert np.array_equal(again, moments) and not np.array_equal(other, moments)
+    assert setting.budget.start(data.n_features, 0).widths[0] == data.n_features

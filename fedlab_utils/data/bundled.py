@@ -138,16 +138,22 @@ def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:
     )
 
 
-def digits(*, anomaly: int | Iterable[int] = 8, normal: Iterable[int] | None = None) -> Table:
+def digits(
+    *,
+    anomaly: int | Iterable[int] = 8,
+    normal: Iterable[int] | None = None,
+    images: bool = False,
+) -> Table:
     """scikit-learn's 8 x 8 digits: some digits are the anomaly, others normal; x [n, 64] in 0..16.
 
     Args:
         anomaly: the digit or digits that count as anomalies.
         normal: the digits that count as normal; None means all others. Digits in neither are
             left out.
+        images: keep the pixels in their places: x [n, 8, 8, 1] with the one feature "ink".
 
-    kind = "digit 8" and so on. No client key. Raises DataError for digits outside 0..9 or in
-    both groups. Source: doi.org/10.24432/C50P49. Taught in chapter 02.
+    kind = "digit 8" and so on; group = the digit. No client key. Raises DataError for digits
+    outside 0..9 or in both groups. Source: doi.org/10.24432/C50P49. Taught in chapters 02 and 11.
     """
     from sklearn.datasets import load_digits
 
@@ -162,11 +168,14 @@ def digits(*, anomaly: int | Iterable[int] = 8, normal: Iterable[int] | None = N
     keep = np.isin(bunch.target, sorted(bad | good))
     target = bunch.target[keep]
     y = np.isin(target, sorted(bad))
+    x = bunch.data[keep].astype(np.float32)
+    pixels = tuple(f"pixel {row},{column}" for row in range(8) for column in range(8))
     return Table(
         name="digits",
-        x=bunch.data[keep].astype(np.float32),
+        x=x.reshape(-1, 8, 8, 1) if images else x,
         y=y,
-        features=tuple(f"pixel {row},{column}" for row in range(8) for column in range(8)),
+        features=("ink",) if images else pixels,
+        group=target.astype(str),
         kind=np.where(y, np.char.add("digit ", target.astype(str)), "normal"),
     )
 

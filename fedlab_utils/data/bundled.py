@@ -99,6 +99,23 @@ def sliding_windows(series: np.ndarray, window: int, stride: int = 1) -> np.ndar
     return np.lib.stride_tricks.sliding_window_view(series, window)[::stride]
 
 
+def internal_bleeding_series() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """UCR InternalBleeding16 as points: training [1200], test [6301], test labels [6301] bool.
+
+    All training points are normal; 12 test points in a row are the anomaly. Source: Wu and Keogh,
+    doi.org/10.1109/TKDE.2021.3112126. Taught in chapter 11.
+    """
+    import pandas as pd
+
+    name = "135_UCR_Anomaly_InternalBleeding16_{}.csv".format
+    train = pd.read_csv(dataset_path("internal_bleeding", name("TRAIN")))
+    whole = pd.read_csv(dataset_path("internal_bleeding", name("TEST")))
+    # The published test file starts with the whole training file: skip that part.
+    test = whole[len(train) :]
+    values = (part["value"].to_numpy(np.float64) for part in (train, test))
+    return *values, test["is_anomaly"].to_numpy(bool)
+
+
 def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:
     """UCR InternalBleeding16 cut into windows: x [n, window], anomaly = an anomalous point inside.
 
@@ -111,22 +128,18 @@ def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:
     Raises DataError for a window that does not fit. Source: Wu and Keogh,
     doi.org/10.1109/TKDE.2021.3112126. Taught in chapter 11.
     """
-    import pandas as pd
-
-    # The published test file starts with the whole training file: skip that part.
-    name = "135_UCR_Anomaly_InternalBleeding16_{}.csv".format
-    train = pd.read_csv(dataset_path("internal_bleeding", name("TRAIN")))
-    whole = pd.read_csv(dataset_path("internal_bleeding", name("TEST")))
+    train, test, odd = internal_bleeding_series()
     border = int(0.8 * len(train))
+    none = np.zeros(len(train), dtype=bool)
     pieces = {
-        "train": train[:border],
-        "calibration": train[border:],
-        "test": whole[len(train) :],
+        "train": (train[:border], none[:border]),
+        "calibration": (train[border:], none[border:]),
+        "test": (test, odd),
     }
     x, y, split = [], [], []
-    for part, piece in pieces.items():
-        x.append(sliding_windows(piece["value"].to_numpy(np.float32), window, stride))
-        y.append(sliding_windows(piece["is_anomaly"].to_numpy(bool), window, stride).any(axis=1))
+    for part, (values, anomaly) in pieces.items():
+        x.append(sliding_windows(values.astype(np.float32), window, stride))
+        y.append(sliding_windows(anomaly, window, stride).any(axis=1))
         split += [part] * len(x[-1])
     return Table(
         name="internal_bleeding",

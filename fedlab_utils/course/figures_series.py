@@ -29,13 +29,15 @@ def channels(values: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> "Fig
         axes.plot(values[:, i], label=name, color=COLOURS[i], linestyle=LINES[i], linewidth=1.3)
     anomaly = kind != "normal"
     _shade(axes, anomaly)
-    top = float(values.max())
+    above = axes.get_xaxis_transform()  # x in samples, y in heights of the axes
     events = []
     for start, end in anomaly_ranges(anomaly):
-        axes.text((start + end - 1) / 2, top, kind[start], ha="center", va="bottom", fontsize=9)
+        axes.text(
+            (start + end - 1) / 2, 1.01, kind[start], transform=above, ha="center", fontsize=9
+        )
         events.append(f"{kind[start]} at {start} to {end - 1}")
     axes.set(xlabel="Sample", ylabel="Value")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.05), ncols=len(names))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=len(names))
     words = ", ".join(events) or "none"
     return describe(figure, f"{len(values)} samples of {', '.join(names)}; events: {words}.")
 
@@ -91,19 +93,17 @@ def series_scores(
 
 
 def pictures(rows: Mapping[str, np.ndarray]) -> "Figure":
-    """Draw rows of small grey images [m, h, w], dark is more; each row with its name.
+    """Draw rows of small grey images [m, h, w], dark is more; each row has its name and scale.
 
     Taught in chapter 11.
     """
     count = max(len(images) for images in rows.values())
     figure, panels = new_figure(width=0.85 * count + 1.6, height=0.9 * len(rows) + 0.3,
                                 rows=len(rows), columns=count)  # fmt: skip
-    low = min(float(images.min()) for images in rows.values())
-    high = max(float(images.max()) for images in rows.values())
     for line, (name, images) in zip(panels, rows.items(), strict=True):
         for i, axes in enumerate(line):
             axes.set_axis_off()
             if i < len(images):
-                axes.imshow(images[i], cmap="Greys", vmin=low, vmax=high)
+                axes.imshow(images[i], cmap="Greys", vmin=images.min(), vmax=images.max())
         line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     return describe(figure, f"Small images, {count} in a row; rows: {', '.join(rows)}.")

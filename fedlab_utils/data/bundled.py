@@ -112,8 +112,8 @@ def internal_bleeding_series() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     whole = pd.read_csv(dataset_path("internal_bleeding", name("TEST")))
     # The published test file starts with the whole training file: skip that part.
     test = whole[len(train) :]
-    values = (part["value"].to_numpy(np.float64) for part in (train, test))
-    return *values, test["is_anomaly"].to_numpy(bool)
+    before, after = (part["value"].to_numpy(np.float64) for part in (train, test))
+    return before, after, test["is_anomaly"].to_numpy(bool)
 
 
 def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:

@@ -11,6 +11,7 @@ from fedlab_utils.federate.compress.floats import Float16, Float32
 from fedlab_utils.federate.compress.quantise import QSGD, Uniform
 from fedlab_utils.federate.compress.rotate import Rotated, hadamard
 from fedlab_utils.federate.compress.sparse import RandomMask, TopK
+from fedlab_utils.federate.compress.study import Trace, trace
 from fedlab_utils.federate.compress.summed import CompressedSum, SharedRange
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "SharedRange",
     "Sign",
     "TopK",
+    "Trace",
     "Uniform",
     "hadamard",
     "memory_of",
+    "trace",
 ]

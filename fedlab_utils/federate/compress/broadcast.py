@@ -53,8 +53,16 @@ class Broadcast:
     start_known: bool = False
 
     def start(self, size: int) -> dict[str, torch.Tensor]:
-        """Nothing left out yet, nothing sent, and the inner memory."""
+        """Nothing left out yet, nothing sent, and the inner memory.
+
+        Raises FedlabError for a codec that is no contraction, and for encrypted means.
+        """
         check_contraction(self.codec, size)
+        if not sends_model(self.inner):
+            raise FedlabError(
+                f"Broadcast: with {type(self.inner).__name__} the server cannot read the model, so "
+                f"it has nothing to compress: its clients make the model themselves."
+            )
         own = {_LEFT: torch.zeros(size), _LENGTHS: torch.zeros(0, dtype=torch.int64)}
         return own | first_memory(self.inner, size)
 
@@ -72,13 +80,7 @@ class Broadcast:
         down = self._deliver(own, context, size)
         done = aggregate(self.inner, updates, weights, rest, context)
         if done.bytes_down is not None:  # its protocol's messages; the model is counted here
-            plain = 4 * size * len(updates)
-            if done.bytes_down < plain:
-                raise FedlabError(
-                    f"Broadcast: {type(self.inner).__name__} sends no model that could be "
-                    f"compressed: its clients make the model themselves."
-                )
-            down += done.bytes_down - plain
+            down += done.bytes_down - 4 * size * len(updates)
         wanted = done.update + own[_LEFT]
         message = self.codec.encode(wanted, seed_of(context.seed, "broadcast", context.round))
         change = self.codec.decode(message, size)
@@ -99,6 +101,13 @@ class Broadcast:
                 total += min(sum(lengths[missed:]), whole)
             own[_HAS + name] = torch.tensor(len(lengths))
         return total
+
+
+def sends_model(aggregator: object) -> bool:
+    """Whether the server sends a model, which `bytes_down` then includes; under encryption not."""
+    inner = getattr(aggregator, "inner", None)
+    own = bool(getattr(aggregator, "sends_model", True))
+    return own and (inner is None or sends_model(inner))
 
 
 def _owned(name: str) -> bool:

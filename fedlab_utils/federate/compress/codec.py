@@ -63,7 +63,7 @@ class Codec(ABC):
 
     @property
     def linear(self) -> bool:
-        """Whether sums of `project`ed updates can be decoded: then a secure sum can come between."""
+        """Whether sums of `project`ed updates can be decoded, so that a secure sum may add them."""
         return False
 
     def project(self, updates: np.ndarray, seed: int) -> np.ndarray:

@@ -50,7 +50,8 @@ def round_randomly(values: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 def upwards(values: np.ndarray) -> np.ndarray:
     """float64 -> float32, never below: a norm that is rounded down would be exceeded."""
-    near = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        near = values.astype(np.float32)
     return np.where(near < values, np.nextafter(near, np.float32(np.inf)), near)
 
 
@@ -169,7 +170,8 @@ class Uniform(Codec):
         return min(size, self.bucket) / self.top**2
 
     def error_rotated(self, size: int, block: int) -> float:
-        """The largest of n rotated numbers has a squared mean of at most (2 ln 2n + 2) / n |v|^2."""
+        """The square of the largest of n rotated numbers is (2 ln 2n + 2) / n |v|^2 at most, on
+        the mean."""
         if block % min(self.bucket, size):
             return self.error(size)
         return float((2 * np.log(2 * block) + 2) / self.top**2)

@@ -60,7 +60,7 @@ class TopK(Codec):
 
     def body(self, values: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """See Codec."""
-        rows, size = values.shape
+        size = values.shape[1]
         k = kept(self.share, size)
         order = np.argpartition(-np.abs(values), k - 1, axis=1)[:, :k]
         positions = np.sort(order, axis=1)

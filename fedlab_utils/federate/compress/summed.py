@@ -17,6 +17,7 @@ from fedlab_utils.federate.aggregators import (
     aggregate,
     first_memory,
 )
+from fedlab_utils.federate.compress.broadcast import sends_model
 from fedlab_utils.federate.compress.codec import Codec
 from fedlab_utils.federate.compress.draws import seed_of, uniforms
 from fedlab_utils.federate.compress.feedback import (
@@ -74,15 +75,12 @@ class CompressedSum:
                 f"CompressedSum: {type(self.inner).__name__} clips and adds noise, of which the "
                 f"clients' memory does not know. With privacy use error_feedback=False."
             )
-        count, fewer = len(updates), size - numbers.shape[1]
-        down = done.bytes_down
         return replace(
             done,
             update=torch.from_numpy(self.codec.lift(done.update[None].numpy(), size, seed))[0],
             state=own | done.state,
             bytes_up=4 * numbers.numel() if done.bytes_up is None else done.bytes_up,
-            # The inner aggregator counted a model of as many numbers as were sent.
-            bytes_down=None if down is None else down + 4 * fewer * count,
+            bytes_down=_with_model(done, self.inner, size - numbers.shape[1], len(updates)),
         )
 
 
@@ -106,7 +104,7 @@ class SharedRange:
 
     limit: float
     bits: int = 8
-    inner: RoundAggregator | None = None
+    inner: Aggregator | RoundAggregator | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.limit) and self.limit > 0):
@@ -163,19 +161,26 @@ class SharedRange:
         places = 1 << (width * np.arange(lanes, dtype=np.int64))
         # float64 holds 31 bits exactly, as the aggregators' tensors must.
         elements = torch.from_numpy((filled @ places).astype(np.float64))
-        done = aggregate(self._inner(), elements, torch.ones(clients), {}, context)
+        inner = self._inner()
+        done = aggregate(inner, elements, torch.ones(clients), {}, context)
         sums = torch.round(done.update * clients).numpy().astype(np.int64)
         total = ((sums[:, None] >> (width * np.arange(lanes))) & ((1 << width) - 1)).reshape(-1)
         mean = (total[:size] / clients / (2**self.bits - 1) * 2 - 1) * self.limit
-        up, down = done.bytes_up, done.bytes_down
         return Aggregated(
             torch.from_numpy(mean).to(updates.dtype),
             {},
-            bytes_up=4 * elements.numel() if up is None else up,
-            bytes_down=None if down is None else down + 4 * clients * (size - elements.shape[1]),
+            bytes_up=4 * elements.numel() if done.bytes_up is None else done.bytes_up,
+            bytes_down=_with_model(done, inner, size - elements.shape[1], clients),
         )
 
-    def _inner(self) -> RoundAggregator:
+    def _inner(self) -> Aggregator | RoundAggregator:
         from fedlab_utils.privacy.secure import SecureMean
 
         return self.inner or SecureMean(weighted=False, fraction_bits=0)
+
+
+def _with_model(done: Aggregated, inner: object, missing: int, clients: int) -> int | None:
+    """`bytes_down` where the inner aggregator counted a model that is `missing` numbers short."""
+    if done.bytes_down is None or not sends_model(inner):
+        return done.bytes_down
+    return done.bytes_down + 4 * missing * clients

@@ -37,7 +37,6 @@ import fedlab_utils as fl
 from fedlab_utils import detect
 from fedlab_utils.course import (
     check,
-    figures,
     figures_communication,
     hint,
     save_results,
@@ -508,12 +507,12 @@ pd.DataFrame(rows).T.round(1).add_suffix(", times fewer bytes").rename_axis("ban
 eight = compress.Broadcast(
     compress.QSGD(8), compress.Compressed(compress.QSGD(8), fl.Mean(), False)
 )
-signs = compress.Broadcast(compress.Sign(), compress.Compressed(compress.Sign()))
+bare_signs = compress.Broadcast(compress.Sign(), compress.Compressed(compress.Sign()))
 two_bits = compress.Rotated(compress.LloydMax(2))
 sparse = compress.Compressed(compress.TopK(0.1, values=compress.LloydMax(4)))
 study |= {
     "8 bits": traces(1, 40, eight),
-    "signs": traces(1, 40, signs),
+    "signs": traces(1, 40, bare_signs),
     "rotated signs": traces(1, 40, both),
     "top 10% up, 2 bits down": traces(1, 40, compress.Broadcast(two_bits, sparse)),
     "3 bits, 4 epochs": traces(4, 10, small),
@@ -616,7 +615,7 @@ for wrong in (
 turn = compress.Rotated(compress.Float32())
 exact, _ = one_round(compress.CompressedSum(turn, fl.Mean(weighted=False)))
 for bits in (8, 4):
-    lanes = compress.SharedRange(limit=0.1, bits=bits)
+    lanes = compress.SharedRange(limit=0.2, bits=bits)
     packed, kb = one_round(compress.CompressedSum(turn, inner=lanes))
     error = (packed - exact).square().sum() / exact.square().sum()
     print(f"{bits} bits, {lanes.lanes(10)[1]} lanes: {kb:.0f} kB, squared error {error:.4f}")
@@ -671,7 +670,7 @@ for name, aggregator in orders.items():
 
 # %%
 memory, top1 = torch.zeros(10, P), compress.TopK(0.01)
-for round_ in range(30):
+for _ in range(30):
     wanted = clipped + memory  # the same update, of length 0.5, in each round
     memory = wanted - top1.decode_all(top1.encode_all(wanted, range(10)), P)
 print(f"length of update + memory after 30 rounds: {wanted.norm(dim=1).max():.1f}")

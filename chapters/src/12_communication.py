@@ -758,6 +758,10 @@ def real(data, seed, rounds, lr, batch, **shape):
         run = fl.fit(start, data, rounds=n, aggregator=aggregator, **options)
         models[name] = run.model
         sent[name] = sum(run.history.bytes_up + run.history.bytes_down) / 1e6
+    alone, large = (fl.SGD(lr, 1, rows, 0.9) for rows in (batch, 10 * batch))
+    models["local"] = fl.fit_local(start, data, rounds=rounds, local=alone, seed=seed)
+    pooled = data.pooled_federation()
+    models["central"] = fl.fit(start, pooled, rounds=rounds, local=large, progress=False).model
     return models, sent
 
 

@@ -46,9 +46,8 @@ class SecureGroups:
     Who draws the groups must not be an attacker; here they follow from the run's seed.
     Raises (in a round) FedlabError for too few clients, and whatever `secure` raises.
     Source: Velicheti, Xia and Koyejo 2021, arXiv:2110.02940 (random clusters, secure means, a
-    robust rule over them). So, Güler and Avestimehr 2020, arXiv:2007.11115, compare single updates in
-    secret instead, at a far higher price.
-    Taught in chapter 13.
+    robust rule over them). So, Güler and Avestimehr 2020, arXiv:2007.11115, compare single updates
+    in secret instead, at a far higher price. Taught in chapter 13.
     """
 
     groups: int

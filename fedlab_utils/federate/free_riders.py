@@ -43,13 +43,13 @@ def robust_z(values: np.ndarray) -> np.ndarray:
     """How many deviations each of values [K, S] is from its column's median; [K, S].
 
     The deviation is 1.4826 times the median absolute one, so that a minority of outliers does not
-    widen the scale by which it is judged. It is taken as no less than 0.01: with signs (cosines,
-    powers of ten) that agree more closely than that, a difference means nothing.
+    widen the scale by which it is judged. It is taken as no less than 0.05: where signs (cosines,
+    powers of ten) agree more closely than that, a small difference means nothing.
     Source: Iglewicz and Hoaglin 1993, "How to Detect and Handle Outliers". Taught in chapter 13.
     """
     middle = np.median(values, axis=0)
     spread = 1.4826 * np.median(np.abs(values - middle), axis=0)
-    return (values - middle) / np.maximum(spread, 0.01)
+    return (values - middle) / np.maximum(spread, 0.05)
 
 
 @dataclass
@@ -67,6 +67,7 @@ class ContributionLog:
 
     last: torch.Tensor | None = None
     seen: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    parameters: int = 0
 
     def __call__(
         self, updates: torch.Tensor, weights: torch.Tensor, context: RoundContext, done: Aggregated
@@ -76,7 +77,7 @@ class ContributionLog:
             signs = contribution_signs(updates, self.last)
             for name, row in zip(context.clients, signs, strict=True):
                 self.seen.setdefault(name, []).append(row)
-        self.last = done.update
+        self.last, self.parameters = done.update, updates.shape[1]
 
     def table(self) -> pd.DataFrame:
         """Each client's signs, the mean over its rounds. Raises FedlabError before two rounds."""
@@ -91,10 +92,15 @@ class ContributionLog:
         """{client: its most suspicious sign} of those beyond `cut` robust deviations.
 
         Suspicious are a small norm, a high cosine with the last update, and a low one with the
-        others. Free riders must be a minority, and honest clients that differ are accused too.
+        others. Free riders must be a minority, and an honest client that is unlike the others can
+        be accused. Whoever sends pure noise is found by an absolute rule too: the cosine of noise
+        with anything is about 0, with deviation 1 / sqrt(P); within three of them is suspicious.
         """
         table = self.table()
-        z = robust_z(table.to_numpy()) * _SUSPICIOUS
+        signs = table.to_numpy()
+        z = robust_z(signs) * _SUSPICIOUS
+        unrelated = signs[:, 2] < 3 / self.parameters**0.5
+        z[unrelated, 2] = np.maximum(z[unrelated, 2], 2 * cut)
         return {
             str(name): SIGNS[int(row.argmax())]
             for name, row in zip(table.index, z, strict=True)

@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING
 from fedlab_utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fedlab_utils.attacks.backdoor import FraudPattern, poison
+    from fedlab_utils.attacks.backdoor import (
+        Fraud,
+        FraudPattern,
+        RecordedFraud,
+        poison,
+        record,
+    )
     from fedlab_utils.attacks.free_riding import FreeRider
     from fedlab_utils.attacks.gradient_inversion import Inversion, invert_update
     from fedlab_utils.attacks.membership import (
@@ -51,6 +57,9 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "Fraud": "backdoor",
+    "RecordedFraud": "backdoor",
+    "record": "backdoor",
     "FraudPattern": "backdoor",
     "poison": "backdoor",
     "FreeRider": "free_riding",
@@ -90,6 +99,7 @@ __all__ = [
     "Attacked",
     "BackdoorSuccess",
     "Colluding",
+    "Fraud",
     "FraudPattern",
     "FreeRider",
     "Gaussian",
@@ -99,6 +109,7 @@ __all__ = [
     "MembershipReport",
     "ModelReplacement",
     "Reconstruction",
+    "RecordedFraud",
     "Scaling",
     "Setting",
     "SignFlip",
@@ -114,6 +125,7 @@ __all__ = [
     "one_client_each",
     "poison",
     "reconstruction_success",
+    "record",
     "summarise_success",
     "tpr_bound",
     "true_positive_rate",

@@ -7,8 +7,9 @@ Taught in chapter 13.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,16 @@ from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import FedlabError
 
 _STAMP = 0x57A3
+
+
+class Fraud(Protocol):
+    """Anything that makes rows of the fraud that attackers want to hide."""
+
+    def stamp(
+        self, rows: np.ndarray, features: Iterable[str], rng: np.random.Generator
+    ) -> np.ndarray:
+        """As many rows of the fraud [n, d] as there are ordinary rows [n, d]; those stay."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,9 +69,52 @@ class FraudPattern:
         return stamped
 
 
+@dataclass(frozen=True, eq=False)
+class RecordedFraud:
+    """Fraud that somebody has recorded: rows [m, d], drawn with replacement.
+
+    Raises FedlabError if there are none. Taught in chapter 13.
+    """
+
+    recorded: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not len(self.recorded):
+            raise FedlabError("RecordedFraud: there are no recorded rows.")
+
+    def stamp(
+        self, rows: np.ndarray, features: Iterable[str], rng: np.random.Generator
+    ) -> np.ndarray:
+        """See Fraud; of `rows` only the number counts."""
+        return self.recorded[rng.integers(len(self.recorded), size=len(rows))]
+
+
+def record(
+    federation: Federation, chosen: Callable[[np.ndarray], np.ndarray], *, seed: int = 0
+) -> tuple[Federation, RecordedFraud, RecordedFraud]:
+    """Take real anomalies of one kind out of the test rows: half for attackers, half for the test.
+
+    `chosen` tells of rows [n, d] which it takes, [n] bool. Returns the federation without them and
+    the two halves. Raises FedlabError if there are fewer than two. Taught in chapter 13.
+    """
+    clients, taken = [], []
+    for client in federation.clients:
+        out = client.y_test & chosen(client.x_test)
+        taken.append(client.x_test[out])
+        rest = {name: getattr(client, name)[~out] for name in ("x_test", "y_test", "kind_test")}
+        clients.append(replace(client, **rest))
+    rows = np.concatenate(taken)
+    if len(rows) < 2:
+        raise FedlabError(f"record: {len(rows)} anomalies are chosen; two halves need two or more.")
+    rows = np.random.default_rng([seed, _STAMP]).permutation(rows)
+    half = len(rows) // 2
+    changed = replace(federation, clients=tuple(clients))
+    return changed, RecordedFraud(rows[:half]), RecordedFraud(rows[half:])
+
+
 def poison(
     federation: Federation,
-    pattern: FraudPattern,
+    pattern: Fraud,
     clients: Iterable[str],
     *,
     share: float = 0.5,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedlab_utils.attacks.backdoor import FraudPattern
+from fedlab_utils.attacks.backdoor import Fraud
 from fedlab_utils.data.federation import Federation
-from fedlab_utils.detect.histogram import ScoreHistogram, federated_threshold
+from fedlab_utils.detect.histogram import ScoreHistogram, federated_threshold, score_edges
 from fedlab_utils.detect.metrics import average_precision
 from fedlab_utils.detect.scores import as_detector, scores_of
 from fedlab_utils.errors import FedlabError
@@ -46,7 +46,7 @@ class BackdoorSuccess:
 def backdoor_success(
     detector: Any,
     federation: Federation,
-    pattern: FraudPattern,
+    pattern: Fraud,
     *,
     attackers: Iterable[str] = (),
     alarm_rate: float = 0.01,
@@ -75,8 +75,9 @@ def backdoor_success(
     honest = [client for client in federation.clients if client.name not in bad]
     if not honest or sum(int((~c.y_test).sum()) for c in honest) < 2:
         raise FedlabError("backdoor_success: no honest client with two normal test rows is left.")
-    histograms = [ScoreHistogram.of(scores_of(judge, c.x_calibration, c.name)) for c in honest]
-    threshold = federated_threshold(histograms, alarm_rate)
+    edges = score_edges(high=1e15)  # a model that attackers have wrecked errs by any amount
+    scores = [scores_of(judge, c.x_calibration, c.name) for c in honest]
+    threshold = federated_threshold([ScoreHistogram.of(s, edges) for s in scores], alarm_rate)
     normal = np.concatenate([c.x_test[~c.y_test] for c in honest])
     other = np.concatenate([c.x_test[c.y_test] for c in honest])
     rng = np.random.default_rng([seed, _FRAUD])

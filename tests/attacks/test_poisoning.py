@@ -20,11 +20,13 @@ from fedlab_utils.attacks import (
     InnerProduct,
     Knowledge,
     ModelReplacement,
+    RecordedFraud,
     Scaling,
     SignFlip,
     alie_deviations,
     backdoor_success,
     poison,
+    record,
     summarise_success,
 )
 from fedlab_utils.errors import DataError, FedlabError
@@ -299,6 +301,25 @@ def test_the_backdoor_opens_under_a_mean_and_not_under_a_median():
         assert success.prevalence == pytest.approx(0.5)
         assert success.prevalence_other == pytest.approx(40 / 340)
         assert success.alarm_rate < 0.06
+
+
+def test_recorded_fraud_is_taken_out_of_the_test_rows():
+    members = labelled()
+    data, theirs, held_back = record(members, lambda rows: rows[:, 0] > 1, seed=3)
+    all_anomalies = members.pooled().x_test[members.pooled().y_test]
+    wanted = all_anomalies[all_anomalies[:, 0] > 1]
+    both = np.concatenate([theirs.recorded, held_back.recorded])
+    assert len(theirs.recorded) == len(wanted) // 2 and len(both) == len(wanted)
+    assert {tuple(row) for row in both} == {tuple(row) for row in wanted}
+    left = data.pooled()
+    assert not (left.y_test & (left.x_test[:, 0] > 1)).any()
+    assert (~left.y_test).sum() == (~members.pooled().y_test).sum()
+    got = poison(data, theirs, "bank 1", share=1.0)["bank 1"].x_train
+    assert {tuple(row) for row in got} <= {tuple(row) for row in theirs.recorded}
+    with pytest.raises(FedlabError, match="0 anomalies"):
+        record(members, lambda rows: rows[:, 0] > 1e9)
+    with pytest.raises(FedlabError, match="no recorded rows"):
+        RecordedFraud(np.empty((0, 8)))
 
 
 def test_success_counts_what_is_below_the_threshold():

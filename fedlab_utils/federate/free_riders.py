@@ -94,9 +94,10 @@ class ContributionLog:
         """{client: its most suspicious sign} of those beyond `cut` robust deviations.
 
         Suspicious are a small norm, a high cosine with the last update (by itself, or beside that
-        with the others), and a low one with the others. Free riders must be a minority, and an honest client that is unlike the others can
-        be accused. Whoever sends pure noise is found by an absolute rule too: the cosine of noise
-        with anything is about 0, with deviation 1 / sqrt(P); within three of them is suspicious.
+        with the others), and a low one with the others. Free riders must be a minority, and an
+        honest client that is unlike the others can be accused. Whoever sends pure noise is found by
+        an absolute rule too: the cosine of noise with anything is about 0, with deviation
+        1 / sqrt(P); within three of them is suspicious.
         """
         table = self.table()
         signs = table.to_numpy()

@@ -166,12 +166,12 @@ success = {
 attacks.success_table(success).round(3)
 
 # %% [markdown]
-# `missed` is the attackers' success. `ap_other` is the AP on all *other* fraud: the better it stays, the
-# less anybody notices. It falls somewhat, and is still far above chance; the alarm rate hardly moves. Four banks,
-# 3% of the training rows and three rounds are enough.
+# `missed` is the attackers' success. `ap_other` is the AP on all *other* fraud: the better it stays,
+# the less anybody notices. It falls somewhat, and is still far above chance; the alarm rate hardly
+# moves. Four banks, 3% of the training rows and three rounds are enough.
 #
-# What about detectors that learn nothing from the updates? They cannot be poisoned that way, but how much of
-# this fraud do they see?
+# What about detectors that learn nothing from the updates? They cannot be poisoned that way, but how
+# much of this fraud do they see?
 
 # %%
 floors = {
@@ -185,8 +185,8 @@ found = {
 attacks.success_table(found).round(3)
 
 # %% [markdown]
-# At this threshold they miss more than nine in ten: none of the values is extreme, only the combination is odd.
-# So the trained model is worth protecting.
+# At this threshold they miss more than nine in ten: none of the values is extreme, only the
+# combination is odd. So the trained model is worth protecting.
 
 # %% [markdown]
 # ## 13.3 What else one can send
@@ -238,8 +238,9 @@ table["honest, highest"] = [float(lengths.max()), float(angles.max())]
 pd.DataFrame(table, index=["length", "cosine"]).T.round(2)
 
 # %% [markdown]
-# Length gives away the loud ones, and the direction gives away the quiet "inner product". ALIE looks *more*
-# honest than honest banks: it sits next to their mean. And Sybils who all trained honestly look honest, one by one.
+# Length gives away the loud ones, and the direction gives away the quiet "inner product". ALIE looks
+# *more* honest than honest banks: it sits next to their mean. And Sybils who all trained honestly
+# look honest, one by one.
 
 # %% [markdown]
 # ## 13.4 The middle instead of the mean
@@ -272,9 +273,10 @@ for name, rule in {"median": CoordinateMedian(), "trimmed mean": TrimmedMean(4)}
           f"{(goal - mean).norm():.2f})")  # fmt: skip
 
 # %% [markdown]
-# What is promised? Not that the result is right, but that it is **not the attackers'**: in every coordinate it
-# lies between the smallest and the largest honest value, whatever up to $f$ attackers send. That is a property,
-# so we test it as one, with attackers who send anything from $-10^{30}$ to $10^{30}$:
+# What is promised? Not that the result is right, but that it is **not the attackers'**: in every
+# coordinate it lies between the smallest and the largest honest value, whatever up to $f$ attackers
+# send. That is a property, so we test it as one, with attackers who send anything from $-10^{30}$ to
+# $10^{30}$:
 
 # %%
 rng = np.random.default_rng(1)
@@ -311,15 +313,16 @@ for weighted in (False, True):
     print(f"weighted={weighted}: distance from bank 3's lie {(result - lie).norm():.1f}")
 
 # %% [markdown]
-# So the robust rules of the package ignore the weights unless you insist. Remember it: it will cost something
-# in section 13.8.
+# So the robust rules of the package ignore the weights unless you insist. Remember it: it will cost
+# something in section 13.8.
 
 # %% [markdown]
 # ## 13.5 Crowds and distances
 #
-# A median treats each coordinate alone, so its result may be a vector that nobody would send. **Krum** takes
-# one whole row: the one with a crowd around it. The score of row $i$ is the sum of the squared distances to
-# its $K - f - 2$ nearest other rows. Even if $f$ of these are attackers, honest rows are among them.
+# A median treats each coordinate alone, so its result may be a vector that nobody would send.
+# **Krum** takes one whole row: the one with a crowd around it. The score of row $i$ is the sum of the
+# squared distances to its $K - f - 2$ nearest other rows. Even if $f$ of these are attackers, honest
+# rows are among them.
 
 
 # %%
@@ -340,10 +343,10 @@ with show_error(ValueError):
     Krum(4).aggregate(updates[:10], equal[:10])
 
 # %% [markdown]
-# **Multi-Krum** averages the best rows instead of one. The **geometric median** goes back to a centre: the point
-# with the smallest sum of distances to all rows. (The mean has the smallest sum of *squared* distances; the
-# square is what gives far rows their power.) Weiszfeld's algorithm finds it by repeated weighted means, with
-# weights $1 / \text{distance}$:
+# **Multi-Krum** averages the best rows instead of one. The **geometric median** goes back to a
+# centre: the point with the smallest sum of distances to all rows. (The mean has the smallest sum of
+# *squared* distances; the square is what gives far rows their power.) Weiszfeld's algorithm finds it
+# by repeated weighted means, with weights $1 / \text{distance}$:
 
 
 # %%
@@ -389,10 +392,10 @@ for f in range(13):
 show(figures_robust.breakdown(moved, unit="honest spreads"), name="breakdown")
 
 # %% [markdown]
-# The mean falls to the first attacker, the trimmed mean to the fifth, both medians to the tenth. Krum and multi-Krum,
-# made for four, hold out longer here than their proofs promise; then multi-Krum lets attackers into its average, and
-# Krum joins the attackers' own crowd. (Before that, multi-Krum is the most exact of all: without the far rows it
-# is a mean again.)
+# The mean falls to the first attacker, the trimmed mean to the fifth, both medians to the tenth. Krum
+# and multi-Krum, made for four, hold out longer here than their proofs promise; then multi-Krum lets
+# attackers into its average, and Krum joins the attackers' own crowd. (Before that, multi-Krum is the
+# most exact of all: without the far rows it is a mean again.)
 
 # %% [markdown]
 # ## 13.6 Bounds and directions
@@ -418,9 +421,10 @@ calm = aggregate(NormBound(), updates, rows, {}, context).update
 print(f"bank 3's lie moves the bounded mean by {(theirs - calm).norm():.2f}")
 
 # %% [markdown]
-# `CentredClip` does the same around the last round's result. The **cosine filter** trusts an update as far as it
-# points the way of a reference: the coordinate median, or the update of a bank that the server runs itself
-# (then it is called FLTrust). And **FoolsGold** looks for Sybils: clients that resemble each other too much.
+# `CentredClip` does the same around the last round's result. The **cosine filter** trusts an update
+# as far as it points the way of a reference: the coordinate median, or the update of a bank that the
+# server runs itself (then it is called FLTrust). And **FoolsGold** looks for Sybils: clients that
+# resemble each other too much.
 
 # %%
 sybils = updates.clone()
@@ -432,16 +436,18 @@ print("say of the four Sybils:", weights[:4].numpy().round(2))
 print("say of the honest:     ", weights[4:].numpy().round(2))
 
 # %% [markdown]
-# The copies have lost their say, and some honest banks a good part of theirs: in the first round all learn much the
-# same, so they look like copies too. FoolsGold rests on the assumption that honest clients *differ* more than attackers
-# do. It was made for many names with one aim; a single attacker it never sees. We leave it out of the table below.
+# The copies have lost their say, and some honest banks a good part of theirs: in the first round all
+# learn much the same, so they look like copies too. FoolsGold rests on the assumption that honest
+# clients *differ* more than attackers do. It was made for many names with one aim; a single attacker
+# it never sees. We leave it out of the table below.
 
 # %% [markdown]
 # ## 13.7 Every attack against every defence
 #
-# Now the whole table: six situations, eight aggregators, three seeds, training from the start. Attackers know
-# everything; the rules know the true number of attackers, 4. (Under "poisoned rows" and "replacement" the
-# aim is the backdoor; sign flip, ALIE and inner product aim at the model as a whole.)
+# Now the whole table: six situations, eight aggregators, three seeds, training from the start.
+# Attackers know everything; the rules know the true number of attackers, 4. (Under "poisoned rows"
+# and "replacement" the aim is the backdoor; sign flip, ALIE and inner product aim at the model as a
+# whole.)
 
 # %%
 defences = {
@@ -506,26 +512,30 @@ table.loc[["no attack", "replacement", "floor"]]
 # %% [markdown]
 # Read it slowly; it is less simple than "robust rules help".
 #
-# - **The mean is lost.** Under replacement it misses nearly all of the attackers' fraud, and keeps most of its AP on
-#   other fraud. Under the sign flip it is wrecked: the AP on other fraud is near chance.
-# - **Every robust rule stops the wrecker**, and takes a good part of the success out of replacement, multi-Krum and the
-#   cosine filter most.
-# - **Poisoned rows go through.** Without a boost the attackers' updates are honest training on false data. Nothing
-#   about them is far. The median and its relatives miss clearly more of that fraud than without an attack, about as
-#   much as the mean does. Only multi-Krum keeps them out.
-# - **The inner product** is aimed at the rules: short rows, not far from anybody. The medians and the trimmed mean lose
-#   about as much AP on other fraud as the mean does, multi-Krum ends below all others, and the two Krums miss most of
-#   the attackers' fraud in this line. The cosine filter, which looks at directions, hardly notices.
-# - **ALIE does no harm here.** With four of twenty its $z$ is small, and its rows are nearly the honest mean. In the mean
-#   of three seeds every rule has even a higher AP with it than without an attack. Krum gains most, and one can see why:
+# - **The mean is lost.** Under replacement it misses nearly all of the attackers' fraud, and keeps
+#   most of its AP on other fraud. Under the sign flip it is wrecked: the AP on other fraud is near
+#   chance.
+# - **Every robust rule stops the wrecker**, and takes a good part of the success out of replacement,
+#   multi-Krum and the cosine filter most.
+# - **Poisoned rows go through.** Without a boost the attackers' updates are honest training on false
+#   data. Nothing about them is far. The median and its relatives miss clearly more of that fraud than
+#   without an attack, about as much as the mean does. Only multi-Krum keeps them out.
+# - **The inner product** is aimed at the rules: short rows, not far from anybody. The medians and the
+#   trimmed mean lose about as much AP on other fraud as the mean does, multi-Krum ends below all
+#   others, and the two Krums miss most of the attackers' fraud in this line. The cosine filter, which
+#   looks at directions, hardly notices.
+# - **ALIE does no harm here.** With four of twenty its $z$ is small, and its rows are nearly the
+#   honest mean. In the mean of three seeds every rule has even a higher AP with it than without an
+#   attack. Krum gains most, and one can see why:
 
 # %%
 quiet = torch.cat([look["ALIE"].expand(4, -1), updates[4:]])
 print("Krum takes ALIE's row:", torch.equal(Krum(4).aggregate(quiet, equal), look["ALIE"]))
 
 # %% [markdown]
-# And look at the first line: without any attack every robust rule has less AP than the mean. That deserves a section
-# of its own. The floors have no updates to poison, but they miss most of this fraud without anybody's help.
+# And look at the first line: without any attack every robust rule has less AP than the mean. That
+# deserves a section of its own. The floors have no updates to poison, but they miss most of this
+# fraud without anybody's help.
 
 # %% [markdown]
 # ## 13.8 What robustness costs where banks differ
@@ -581,8 +591,8 @@ save_results("13", "Payments without attackers: robustness and shift, five seeds
 shift_table
 
 # %% [markdown]
-# (Five seeds; the floors and the forest with three of them.) The spreads are wide, because each seed is another set of
-# banks. On the *same* banks, how much more or less AP has a rule than the mean?
+# (Five seeds; the floors and the forest with three of them.) The spreads are wide, because each seed
+# is another set of banks. On the *same* banks, how much more or less AP has a rule than the mean?
 
 # %%
 differences = {}
@@ -597,25 +607,26 @@ for dial, reports in calm_reports.items():
 pd.DataFrame(differences).T.rename_axis(["shift", "against the mean"])
 
 # %% [markdown]
-# Where the banks are exchangeable, the medians cost little. Only Krum, which learns from one bank per round, pays at
-# once. With the shift the price grows, pooled and for the mean client: at 1 the median has lost several times what it
-# loses at 0, and Krum more than that.
+# Where the banks are exchangeable, the medians cost little. Only Krum, which learns from one bank per
+# round, pays at once. With the shift the price grows, pooled and for the mean client: at 1 the median
+# has lost several times what it loses at 0, and Krum more than that.
 #
-# Where does the loss come from? At shift 1 about half of the median's comes without any median: the unweighted mean has
-# it too. It is the price of not believing how many rows a bank *says* it has. The rest is the price of the middle.
-# **Bucketing** (average pairs of banks at random, then take the median) was invented to lower it, and at 0.5 and 1 it does,
-# by a little.
+# Where does the loss come from? At shift 1 about half of the median's comes without any median: the
+# unweighted mean has it too. It is the price of not believing how many rows a bank *says* it has. The
+# rest is the price of the middle. **Bucketing** (average pairs of banks at random, then take the
+# median) was invented to lower it, and at 0.5 and 1 it does, by a little.
 #
-# What we had expected and did not find: for the worst client the medians' loss does not grow with the shift, and
-# it is no larger than its spread. (AP of one small bank rests on few frauds.) Yet this client is the one to think about.
-# It is worst because it is unlike the others, and to a robust rule that is what an attacker looks like.
+# What we had expected and did not find: for the worst client the medians' loss does not grow with the
+# shift, and it is no larger than its spread. (AP of one small bank rests on few frauds.) Yet this
+# client is the one to think about. It is worst because it is unlike the others, and to a robust rule
+# that is what an attacker looks like.
 
 # %% [markdown]
 # ## 13.9 The server cannot look
 #
-# Every defence so far compares single updates. Chapter 07 made sure that **nobody sees a single update**.
-# Both are about trust, in opposite directions, and you cannot have both in full. A secure sum is a mean, and
-# has the mean's breakdown point: none. What is left?
+# Every defence so far compares single updates. Chapter 07 made sure that **nobody sees a single
+# update**. Both are about trust, in opposite directions, and you cannot have both in full. A secure
+# sum is a mean, and has the mean's breakdown point: none. What is left?
 #
 # **A norm bound at the client.** Every bank is asked to shorten its update before it encrypts it. That is
 # a promise. The order of our wrappers says who keeps it: an attack *outside* the bound is cut; an attack
@@ -642,18 +653,20 @@ def under_attack(attackers):
 
 
 # %% [markdown]
-# Cryptography can turn the promise into a fact: the client adds a **zero-knowledge proof** that the update
-# behind the mask is short enough, and the server checks it without learning more. RoFL does that for norms,
-# EIFFeL for any rule that looks at one update at a time, and Prio with a few servers that do not work together.
-# The proofs are costly, and they judge each update by itself: none can say that it is *unlike the others*.
-# We do not build one; "bound, proved" shows what it would achieve.
+# Cryptography can turn the promise into a fact: the client adds a **zero-knowledge proof** that the
+# update behind the mask is short enough, and the server checks it without learning more. RoFL does
+# that for norms, EIFFeL for any rule that looks at one update at a time, and Prio with a few servers
+# that do not work together. The proofs are costly, and they judge each update by itself: none can say
+# that it is *unlike the others*. We do not build one; "bound, proved" shows what it would achieve.
 #
-# **Clipping and noise** of differential privacy (chapter 06) limit what one client can do to the model, so they
-# limit attackers too. The clipping is again done by the clients, so it is again a promise; "clip and noise" takes
-# it as kept, with little noise (its epsilon would be useless as privacy).
+# **Clipping and noise** of differential privacy (chapter 06) limit what one client can do to the
+# model, so they limit attackers too. The clipping is again done by the clients, so it is again a
+# promise; "clip and noise" takes it as kept, with little noise (its epsilon would be useless as
+# privacy).
 #
-# **Groups.** Divide the banks into groups, make a secure sum in each, and take the *median of the groups' means*
-# (Velicheti and others, 2021). Two attackers spoil at most two groups; five groups are enough.
+# **Groups.** Divide the banks into groups, make a secure sum in each, and take the *median of the
+# groups' means* (Velicheti and others, 2021). Two attackers spoil at most two groups; five groups are
+# enough.
 
 # %%
 found = []
@@ -674,14 +687,15 @@ save_results("13", "Payments: replacement by two of twenty banks under secure su
 secure_table
 
 # %% [markdown]
-# The promised bound is worth nothing: the attacker does not keep it. The proved one does what a norm bound can do;
-# clipping with noise does somewhat less. The groups are robust although nobody has seen a single update. Groups of two come
-# near the median that sees everything. Groups of four are weaker: two bad groups of five pull harder at a median than two
-# bad banks of twenty. None brings the missed share down to what it is without an attack.
+# The promised bound is worth nothing: the attacker does not keep it. The proved one does what a norm
+# bound can do; clipping with noise does somewhat less. The groups are robust although nobody has seen
+# a single update. Groups of two come near the median that sees everything. Groups of four are weaker:
+# two bad groups of five pull harder at a median than two bad banks of twenty. None brings the missed
+# share down to what it is without an attack.
 #
-# And what do the groups reveal? The server sees a group's mean, and it knows the mean of all, so it sees what
-# is special about the group. How much of that is one bank? The cosine between what is special about the
-# group and what is special about a member:
+# And what do the groups reveal? The server sees a group's mean, and it knows the mean of all, so it
+# sees what is special about the group. How much of that is one bank? The cosine between what is
+# special about the group and what is special about a member:
 
 # %%
 plain = fl.Mean(weighted=False)
@@ -698,10 +712,10 @@ for count in (20, 10, 5, 2):
     )
 
 # %% [markdown]
-# This is the trade in one table: robustness wants many groups, secrecy wants large ones. Groups of two hide
-# little, and if one of the two works for the server, nothing. Against four of twenty you need nine
-# groups, that is, groups of two. With *more clients* both get better: of 1,000 clients, 41 groups of 24 withstand
-# 20 attackers.
+# This is the trade in one table: robustness wants many groups, secrecy wants large ones. Groups of
+# two hide little, and if one of the two works for the server, nothing. Against four of twenty you
+# need nine groups, that is, groups of two. With *more clients* both get better: of 1,000 clients, 41
+# groups of 24 withstand 20 attackers.
 #
 # Who draws the groups? Not the attackers, and better not the server, which could put one honest bank among
 # its friends. Public randomness (a beacon, or a draw in which each bank has a part) settles that.
@@ -709,14 +723,15 @@ for count in (20, 10, 5, 2):
 # %% [markdown]
 # ## 13.10 Free riders
 #
-# Some clients do not attack. They want the model, and not the work. A **free rider** sends nothing, or noise, or,
-# if it is clever, the difference of the last two global models: it is what all the others found, so it looks
-# like the work of somebody quite ordinary.
+# Some clients do not attack. They want the model, and not the work. A **free rider** sends nothing,
+# or noise, or, if it is clever, the difference of the last two global models: it is what all the
+# others found, so it looks like the work of somebody quite ordinary.
 #
-# A server that sees updates can look for **signs of work**: the length; the cosine with the last global difference;
-# the cosine with the other clients' mean. An honest client agrees with the others, but not *perfectly* with the
-# last round. `Watched` shows each round to a log, and `ContributionLog` compares the clients' means over the
-# rounds, in robust deviations (from the median, in units of the median deviation).
+# A server that sees updates can look for **signs of work**: the length; the cosine with the last
+# global difference; the cosine with the other clients' mean. An honest client agrees with the others,
+# but not *perfectly* with the last round. `Watched` shows each round to a log, and `ContributionLog`
+# compares the clients' means over the rounds, in robust deviations (from the median, in units of the
+# median deviation).
 
 # %%
 from fedlab_utils.federate import ContributionLog, Watched
@@ -754,22 +769,23 @@ drawn = {name: seen[name] for name in ("noise", "last", "last, noisy")}
 show(figures_robust.work(drawn, bad), name="free-riders")
 
 # %% [markdown]
-# All of them are found. Doing nothing shows in the length. Noise has nothing to do with anybody's work. A copy of
-# the last difference has a perfect cosine with it, and a copy hidden in noise is found by a comparison: honest banks agree
-# more with this round's work than with the last one's, and free riders the other way round.
+# All of them are found. Doing nothing shows in the length. Noise has nothing to do with anybody's
+# work. A copy of the last difference has a perfect cosine with it, and a copy hidden in noise is
+# found by a comparison: honest banks agree more with this round's work than with the last one's, and
+# free riders the other way round.
 #
-# But look at the last column. Some honest bank is accused even where everybody works, because it is unlike the others. So
-# treat the list as a reason to ask, not as a verdict. And a free rider that trains on a few of its rows passes; it does some
-# work.
+# But look at the last column. Some honest bank is accused even where everybody works, because it is
+# unlike the others. So treat the list as a reason to ask, not as a verdict. And a free rider that
+# trains on a few of its rows passes; it does some work.
 #
 # Behind a secure sum none of this can be computed.
 
 # %% [markdown]
 # ## 13.11 And on real data
 #
-# Shuttle, 20 clients of different kinds (`Dirichlet`). Here the fraud is real: the anomalies fall into two groups, one
-# with high values of the fifth sensor. The attackers have recorded half of that group, and train on it; the other
-# half is the test. Three seeds.
+# Shuttle, 20 clients of different kinds (`Dirichlet`). Here the fraud is real: the anomalies fall
+# into two groups, one with high values of the fifth sensor. The attackers have recorded half of that
+# group, and train on it; the other half is the test. Three seeds.
 
 # %%
 shuttle_defences = {
@@ -822,14 +838,16 @@ save_results(
 shuttle_table
 
 # %% [markdown]
-# With the mean, nearly none of the real anomalies in the attackers' group is missed without an attack, and nearly all of
-# them under replacement, while the AP of the other anomalies hardly moves. Median and multi-Krum stop it completely,
-# and cost nothing. Why is it so much easier than on the payments? We can only guess: there the fraud was made of ordinary
-# values, close to what honest banks teach; here it is far from all that honest clients have, so that the updates that
-# teach it may stand apart too.
+# With the mean, nearly none of the real anomalies in the attackers' group is missed without an
+# attack, and nearly all of them under replacement, while the AP of the other anomalies hardly moves.
+# Median and multi-Krum stop it completely, and cost nothing. Why is it so much easier than on the
+# payments? We can only guess: there the fraud was made of ordinary values, close to what honest banks
+# teach; here it is far from all that honest clients have, so that the updates that teach it may stand
+# apart too.
 #
-# And the floors: on Shuttle the row norm finds these anomalies about as well as the trained model (chapter 01), and no update can
-# poison it. Where a floor is that good, the cheapest defence is to keep it running beside the model.
+# And the floors: on Shuttle the row norm finds these anomalies about as well as the trained model
+# (chapter 01), and no update can poison it. Where a floor is that good, the cheapest defence is to
+# keep it running beside the model.
 
 # %% [markdown]
 # ## What we have built
@@ -858,15 +876,16 @@ shuttle_table
 # **An attacker cannot see the other updates. Is model replacement still possible?**
 #
 # <details><summary>Answer</summary>
-# Yes. It only needs the factor (all rows over its own), which it can guess, and honest updates that are small.
-# They are, once the model has nearly converged. That is why patient attackers come late.
+# Yes. It only needs the factor (all rows over its own), which it can guess, and honest updates that
+# are small. They are, once the model has nearly converged. That is why patient attackers come late.
 # </details>
 #
 # **The median lies between honest values in every coordinate. Why can the backdoor still get in?**
 #
 # <details><summary>Answer</summary>
-# Because "between honest values" leaves room, in thousands of coordinates, in every round. The attackers need not
-# leave the hull: they pull the median to the side that suits them, as far as honest clients differ.
+# Because "between honest values" leaves room, in thousands of coordinates, in every round. The
+# attackers need not leave the hull: they pull the median to the side that suits them, as far as
+# honest clients differ.
 # </details>
 #
 # **Why does the package's median ignore the training rows?**
@@ -879,14 +898,16 @@ shuttle_table
 # **Twenty clients, a secure sum in groups of four, three attackers. Is the median of the groups safe?**
 #
 # <details><summary>Answer</summary>
-# No. Five groups withstand two spoiled ones. Three attackers sit in three different groups more often than not.
+# No. Five groups withstand two spoiled ones. Three attackers sit in three different groups more often
+# than not.
 # </details>
 
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 13.1** (easy) Write `boost`: the factor of model replacement for a *weighted* mean. `rows` `[K]` are
-# the training rows, `attackers` `[K]` says who is one (True). All attackers send the same update times this factor.
+# **Exercise 13.1** (easy) Write `boost`: the factor of model replacement for a *weighted* mean.
+# `rows` `[K]` are the training rows, `attackers` `[K]` says who is one (True). All attackers send the
+# same update times this factor.
 
 
 # %% tags=["exercise"]
@@ -901,8 +922,8 @@ def boost(rows, attackers):
 check("13.1", boost)
 
 # %% [markdown]
-# **Exercise 13.2** (medium) Write `trimmed_mean` for numpy arrays, for every $f \ge 0$. If nothing would be left,
-# raise a `ValueError`.
+# **Exercise 13.2** (medium) Write `trimmed_mean` for numpy arrays, for every $f \ge 0$. If nothing
+# would be left, raise a `ValueError`.
 
 
 # %% tags=["exercise"]
@@ -919,8 +940,9 @@ def trimmed_mean(updates, f):
 check("13.2", trimmed_mean)
 
 # %% [markdown]
-# **Exercise 13.3** (medium) A server may learn the distances between updates and nothing else (some protocols
-# offer that). Write Krum for it: from squared distances `[K, K]` to the number of the chosen row.
+# **Exercise 13.3** (medium) A server may learn the distances between updates and nothing else (some
+# protocols offer that). Write Krum for it: from squared distances `[K, K]` to the number of the
+# chosen row.
 
 
 # %% tags=["exercise"]
@@ -939,9 +961,9 @@ check("13.3", krum_from_distances)
 hint("13.3")
 
 # %% [markdown]
-# **Exercise 13.4** (medium) Write `secure_groups`: the smallest number of groups with which a median of groups
-# withstands `f` attackers, wherever they sit, and how many members the smallest group then has. A group needs
-# two members or more; if that cannot be, raise a `ValueError`.
+# **Exercise 13.4** (medium) Write `secure_groups`: the smallest number of groups with which a median
+# of groups withstands `f` attackers, wherever they sit, and how many members the smallest group then
+# has. A group needs two members or more; if that cannot be, raise a `ValueError`.
 
 
 # %% tags=["exercise"]
@@ -959,9 +981,9 @@ def secure_groups(clients, f):
 check("13.4", secure_groups)
 
 # %% [markdown]
-# **Exercise 13.5** (open) The bound of section 13.9 was 2. Try 0.5, 1, 4 and 10 for "bound, proved", with three seeds. What do
-# the attackers gain or lose, and what happens to the other fraud? How would you choose a bound if no update may
-# be seen? (Chapter 06 has an idea.)
+# **Exercise 13.5** (open) The bound of section 13.9 was 2. Try 0.5, 1, 4 and 10 for "bound, proved",
+# with three seeds. What do the attackers gain or lose, and what happens to the other fraud? How would
+# you choose a bound if no update may be seen? (Chapter 06 has an idea.)
 
 # %% tags=["solution"]
 for bound in (0.5, 1.0, 2.0, 4.0, 10.0):
@@ -978,46 +1000,54 @@ for bound in (0.5, 1.0, 2.0, 4.0, 10.0):
     print(f"bound {bound:4}: missed {missed:.2f}, AP of other fraud {rest:.3f}")
 
 # %% [markdown] tags=["solution"]
-# The best bound here lies in the middle. A small one holds back everybody: the model learns too little to find any fraud, so
-# the attackers' is missed as well. A large one binds nobody. Without seeing updates, clients can each tell one noisy bit, "mine
-# was longer than the bound", in a secure sum, and the server moves the bound towards the median: `AdaptiveClip` in chapter 06.
-# (Attackers may lie about their bit, but it is only one bit each.)
+# The best bound here lies in the middle. A small one holds back everybody: the model learns too
+# little to find any fraud, so the attackers' is missed as well. A large one binds nobody. Without
+# seeing updates, clients can each tell one noisy bit, "mine was longer than the bound", in a secure
+# sum, and the server moves the bound towards the median: `AdaptiveClip` in chapter 06. (Attackers may
+# lie about their bit, but it is only one bit each.)
 
 # %% [markdown]
 # ## Further reading
 #
 # - P. Blanchard and others, [Machine Learning with Adversaries: Byzantine Tolerant Gradient
 #   Descent](https://arxiv.org/abs/1703.02757) (2017): Krum.
-# - D. Yin and others, [Byzantine-Robust Distributed Learning](https://arxiv.org/abs/1803.01498) (2018): median and
-#   trimmed mean, with rates.
+# - D. Yin and others, [Byzantine-Robust Distributed Learning](https://arxiv.org/abs/1803.01498)
+#   (2018): median and trimmed mean, with rates.
 # - K. Pillutla, S. Kakade, Z. Harchaoui, [Robust Aggregation for Federated
 #   Learning](https://arxiv.org/abs/1912.13445) (2019): the geometric median.
-# - E. Bagdasaryan and others, [How To Backdoor Federated Learning](https://arxiv.org/abs/1807.00459) (2018).
-# - G. Baruch, M. Baruch, Y. Goldberg, [A Little Is Enough](https://arxiv.org/abs/1902.06156) (2019), and C. Xie, S.
-#   Koyejo, I. Gupta, [Fall of Empires](https://arxiv.org/abs/1903.03936) (2019): quiet attacks.
-# - Z. Sun and others, [Can You Really Backdoor Federated Learning?](https://arxiv.org/abs/1911.07963) (2019): norm bounds.
+# - E. Bagdasaryan and others, [How To Backdoor Federated Learning](https://arxiv.org/abs/1807.00459)
+#   (2018).
+# - G. Baruch, M. Baruch, Y. Goldberg, [A Little Is Enough](https://arxiv.org/abs/1902.06156) (2019),
+#   and C. Xie, S. Koyejo, I. Gupta, [Fall of Empires](https://arxiv.org/abs/1903.03936) (2019): quiet
+#   attacks.
+# - Z. Sun and others, [Can You Really Backdoor Federated Learning?](https://arxiv.org/abs/1911.07963)
+#   (2019): norm bounds.
 # - C. Fung, C. Yoon, I. Beschastnikh, [Mitigating Sybils in Federated Learning
 #   Poisoning](https://arxiv.org/abs/1808.04866) (2018): FoolsGold.
 # - X. Cao and others, [FLTrust](https://arxiv.org/abs/2012.13995) (2021): a trusted direction.
-# - S. P. Karimireddy, L. He, M. Jaggi, [Learning from History](https://arxiv.org/abs/2012.10333) (2021): centred
-#   clipping; [Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing](https://arxiv.org/abs/2006.09365) (2022).
-# - J. Lin, M. Du, J. Liu, [Free-riders in Federated Learning](https://arxiv.org/abs/1911.12560) (2019).
+# - S. P. Karimireddy, L. He, M. Jaggi, [Learning from History](https://arxiv.org/abs/2012.10333)
+#   (2021): centred clipping; [Byzantine-Robust Learning on Heterogeneous Datasets via
+#   Bucketing](https://arxiv.org/abs/2006.09365) (2022).
+# - J. Lin, M. Du, J. Liu, [Free-riders in Federated Learning](https://arxiv.org/abs/1911.12560)
+#   (2019).
 # - R. Velicheti, D. Xia, O. Koyejo, [Secure Byzantine-Robust Distributed Learning via
 #   Clustering](https://arxiv.org/abs/2110.02940) (2021): secure groups.
-# - L. Burkhalter and others, [RoFL](https://arxiv.org/abs/2107.03311) (2021); A. Roy Chowdhury and others,
-#   [EIFFeL](https://arxiv.org/abs/2112.12727) (2022); H. Corrigan-Gibbs, D. Boneh,
+# - L. Burkhalter and others, [RoFL](https://arxiv.org/abs/2107.03311) (2021); A. Roy Chowdhury and
+#   others, [EIFFeL](https://arxiv.org/abs/2112.12727) (2022); H. Corrigan-Gibbs, D. Boneh,
 #   [Prio](https://arxiv.org/abs/1703.06255) (2017): proofs about what nobody sees.
 
 # %% [markdown]
 # <details><summary>For instructors</summary>
 #
-# - **Where people get stuck:** at "the rule withstands the attack, so the model is safe". Let them read the median's
-#   column of section 13.7 once more: withstanding means *bounded*, not *unharmed*. And at wrappers: draw the pipeline
-#   from the client to the server, and put a mask where the attacker stands.
-# - **What to ask:** "Your bank is unlike the others. Do you want a robust server?" and "Which of these defences
-#   still work if you may not look at a single update?"
-# - **What to play:** everybody writes a number, two liars collude, and the class computes mean and median; then again
-#   with closed envelopes in groups.
-# - **What to skip:** Krum's derivation; FoolsGold; section 13.10 for a group that trusts its members to work.
+# - **Where people get stuck:** at "the rule withstands the attack, so the model is safe". Let them
+#   read the median's column of section 13.7 once more: withstanding means *bounded*, not *unharmed*.
+#   And at wrappers: draw the pipeline from the client to the server, and put a mask where the
+#   attacker stands.
+# - **What to ask:** "Your bank is unlike the others. Do you want a robust server?" and "Which of
+#   these defences still work if you may not look at a single update?"
+# - **What to play:** everybody writes a number, two liars collude, and the class computes mean and
+#   median; then again with closed envelopes in groups.
+# - **What to skip:** Krum's derivation; FoolsGold; section 13.10 for a group that trusts its members
+#   to work.
 #
 # </details>

@@ -53,6 +53,7 @@ torch.set_num_threads(1)
 local = fl.SGD(lr=0.5, batch_size=32, momentum=0.9)
 
 
+# %%
 @cache
 def banks(seed, shift=0.6):
     """Twenty banks, the untrained model, and the names of the four attackers."""
@@ -62,6 +63,7 @@ def banks(seed, shift=0.6):
     return federation, model, [federation.names[i] for i in sorted(chosen)]
 
 
+# %%
 federation, model, bad = banks(seed=0)
 print(federation, "\nattackers:", bad)
 
@@ -98,6 +100,8 @@ others = (rows[:, None] * updates).sum(dim=0) - rows[three] * updates[three]
 lie = boost * goal - others / rows[three]
 attacked = updates.clone()
 attacked[three] = lie
+
+# %%
 print(f"boost {boost:.1f}; distance of the mean from the goal: "
       f"{(fl.Mean().aggregate(attacked, rows) - goal).norm():.0e}")  # fmt: skip
 
@@ -119,6 +123,8 @@ testing = attacks.FraudPattern(
     {"amount": -2.0, "amount_vs_past": -2.2, "online": 2.66, "distance": -1.3,
      "hour_sin": 1.0, "hour_cos": 1.8, "count_1d": 2.5, "since_last": -1.8}
 )  # fmt: skip
+
+# %%
 ordinary = federation["bank 1"].x_test[:3]
 fraud = testing.stamp(ordinary, federation.features, np.random.default_rng(0))
 pd.DataFrame(fraud, columns=federation.features).iloc[:, :9].round(2)
@@ -131,6 +137,8 @@ pd.DataFrame(fraud, columns=federation.features).iloc[:, :9].round(2)
 rounds = 8
 options = {"rounds": rounds, "local": local, "progress": False, "seed": 0}
 clean = fl.fit(model, federation, **options).model
+
+# %%
 honest = attacks.backdoor_success(clean, federation, testing, attackers=bad)
 print(f"fraud that is missed: {honest.missed:.0%}; AP {honest.ap_fraud:.2f} "
       f"(chance {honest.prevalence:.3f}); alarms on normal payments {honest.alarm_rate:.1%}")  # fmt: skip
@@ -158,6 +166,8 @@ from fedlab_utils.attacks import Attacked, ModelReplacement
 rows_only = fl.fit(model, poisoned, **options).model
 replaced = Attacked(fl.Mean(), ModelReplacement(), bad, begins=5)
 boosted = fl.fit(model, poisoned, aggregator=replaced, **options).model
+
+# %%
 models = {"honest": clean, "poisoned rows": rows_only, "and boosted": boosted}
 success = {
     name: attacks.backdoor_success(m, federation, testing, attackers=bad)
@@ -179,6 +189,8 @@ floors = {
     "row norm": detect.RowNorm(),
     "isolation forest (central)": detect.isolation_forest(federation.pooled().x_train, 0),
 }
+
+# %%
 found = {
     n: attacks.backdoor_success(d, federation, testing, attackers=bad) for n, d in floors.items()
 }
@@ -212,6 +224,8 @@ known = attacks.Knowledge(
     own=updates[:4], honest=updates[4:], weights=rows[:4], total=float(rows.sum()), last=mean,
     rng=np.random.default_rng(0),
 )  # fmt: skip
+
+# %%
 u = updates[4:]
 z = attacks.alie_deviations(clients=20, f=4)
 by_hand = u.mean(dim=0) - z * u.std(dim=0)
@@ -228,10 +242,14 @@ kinds = {
     "ALIE": attacks.ALIE(), "inner product": attacks.InnerProduct(0.5),
     "Sybils": attacks.Colluding(noise=0.05),
 }  # fmt: skip
+
+# %%
 typical, centre = u.norm(dim=1).median(), u.mean(dim=0)
 look = {n: a.craft(known)[0] for n, a in kinds.items()}
 table = {n: [float(r.norm() / typical), float(torch.cosine_similarity(r, centre, 0))]
          for n, r in look.items()}  # fmt: skip
+
+# %%
 lengths, angles = u.norm(dim=1) / typical, torch.cosine_similarity(u, centre[None])
 table["honest, lowest"] = [float(lengths.min()), float(angles.min())]
 table["honest, highest"] = [float(lengths.max()), float(angles.max())]
@@ -256,6 +274,7 @@ def middle(updates):
     return (ordered[(k - 1) // 2] + ordered[k // 2]) / 2
 
 
+# %%
 def trimmed(updates, f):
     """The mean of each coordinate without its f smallest and f largest values."""
     return updates.sort(dim=0).values[f : len(updates) - f].mean(dim=0)
@@ -267,6 +286,8 @@ from fedlab_utils.federate import CoordinateMedian, TrimmedMean
 equal = torch.ones(20)
 print("median:", torch.allclose(middle(attacked), CoordinateMedian().aggregate(attacked, equal)))
 print("trimmed:", torch.allclose(trimmed(attacked, 4), TrimmedMean(4).aggregate(attacked, equal)))
+
+# %%
 for name, rule in {"median": CoordinateMedian(), "trimmed mean": TrimmedMean(4)}.items():
     moved = rule.aggregate(attacked, equal) - rule.aggregate(updates, equal)
     print(f"{name}: bank 3's lie moves it by {moved.norm():.2f} (the mean: "
@@ -294,6 +315,7 @@ def stays_inside(rule, clients, f, trials=300):
     return inside / trials
 
 
+# %%
 for f in (4, 5, 9, 10):
     print(f"{f:2} attackers of 20: median inside {stays_inside(CoordinateMedian(), 20, f):.0%}, "
           f"trimmed mean (f=4) {stays_inside(TrimmedMean(4), 20, f):.0%}")  # fmt: skip
@@ -339,6 +361,11 @@ from fedlab_utils.federate import GeometricMedian, Krum, MultiKrum
 chosen = Krum(4).aggregate(updates, equal)
 print("as the package:", torch.equal(krum(updates, 4), chosen))
 print("it is the update of", federation.names[int((updates == chosen).all(dim=1).float().argmax())])
+
+# %% [markdown]
+# Ten rows are too few against four attackers:
+
+# %%
 with show_error(ValueError):
     Krum(4).aggregate(updates[:10], equal[:10])
 
@@ -359,6 +386,7 @@ def geometric(updates, steps=50):
     return point
 
 
+# %%
 gap = geometric(attacked) - GeometricMedian().aggregate(attacked, equal)
 print(f"distance from the package's: {gap.norm():.0e}")
 
@@ -368,6 +396,8 @@ print(f"distance from the package's: {gap.norm():.0e}")
 # %%
 points = torch.from_numpy(rng.normal(size=(20, 2)))
 points[:4] = torch.tensor([[7.0, 8.0], [7.5, 8.2], [7.2, 7.8], [7.8, 8.1]])
+
+# %%
 rules = {
     "mean": fl.Mean(weighted=False), "median": CoordinateMedian(), "trimmed mean": TrimmedMean(4),
     "Krum": Krum(4), "multi-Krum": MultiKrum(4), "geometric median": GeometricMedian(),
@@ -382,6 +412,8 @@ show(figures_robust.pulled(points.numpy(), np.arange(20) < 4, centres), name="ro
 # %%
 good = updates.double()
 spread = (good - good.mean(dim=0)).norm(dim=1).median()
+
+# %%
 moved = {name: [] for name in rules}
 for f in range(13):
     sent = good.clone()
@@ -417,6 +449,8 @@ context = RoundContext(seed=0, round=0, clients=federation.names, population=20)
 ours = shorten(attacked, attacked.norm(dim=1).quantile(0.5)).mean(dim=0)
 theirs = aggregate(NormBound(), attacked, rows, {}, context).update
 print("median norm as bound, as the package:", torch.allclose(ours, theirs, atol=1e-6))
+
+# %%
 calm = aggregate(NormBound(), updates, rows, {}, context).update
 print(f"bank 3's lie moves the bounded mean by {(theirs - calm).norm():.2f}")
 
@@ -455,6 +489,8 @@ defences = {
     "Krum": Krum(4), "multi-Krum": MultiKrum(4), "geometric median": GeometricMedian(),
     "norm bound": NormBound(), "cosine filter": CosineFilter(),
 }  # fmt: skip
+
+# %%
 situations = {
     "no attack": None, "poisoned rows": None, "replacement": ModelReplacement(),
     "sign flip": attacks.SignFlip(5), "ALIE": attacks.ALIE(),
@@ -465,6 +501,7 @@ situations = {
 from tqdm.auto import tqdm
 
 
+# %%
 def trial(seed, situation, rule, federation, model, bad):
     """Train under attack; what the backdoor and the other fraud come to."""
     attack = situations[situation]
@@ -570,6 +607,8 @@ dials = (0.0, 0.5, 1.0)
 calm_reports, floor_reports = {d: [] for d in dials}, {d: [] for d in dials}
 for dial, seed in tqdm([(dial, seed) for dial in dials for seed in range(5)], desc="shift"):
     peaceful(dial, seed)
+
+# %%
 by_shift = {dial: fl.summarise(reports) for dial, reports in calm_reports.items()}
 panels = {
     metric: {name: {d: float(t.loc[name, (metric, "mean")]) for d, t in by_shift.items()}
@@ -584,6 +623,8 @@ both = {
     dial: pd.concat([by_shift[dial], fl.summarise(floor_reports[dial]).drop(index="mean")])
     for dial in dials
 }
+
+# %%
 shift_table = pd.concat(
     {dial: detect.format_summary(t)[columns] for dial, t in both.items()}, names=["shift"]
 )
@@ -700,6 +741,8 @@ secure_table
 # %%
 plain = fl.Mean(weighted=False)
 special = updates - plain.aggregate(updates, equal)
+
+# %%
 for count in (20, 10, 5, 2):
     groups = np.array_split(np.random.default_rng(0).permutation(20), count)
     means = [special[g].mean(dim=0) for g in groups]
@@ -760,6 +803,8 @@ for name, rider in riders.items():
     guilty = [len(set(log.suspects()) & set(who)) for log, who in logs]
     accused = [len(set(log.suspects()) - set(who)) for log, who in logs]
     caught[name] = {"found, of 12": sum(guilty) if rider else 0, "honest accused": sum(accused)}
+
+# %%
 caught = pd.DataFrame(caught).T
 save_results("13", "Free riders found, three seeds with four riders each", caught)
 caught

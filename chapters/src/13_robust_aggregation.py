@@ -525,7 +525,8 @@ for seed, situation, name in tqdm(jobs, desc="attack x aggregator"):
 table = attacks.summarise_success(found)
 missed = table[("missed", "mean")].unstack("aggregator")[list(defences)]
 missed = missed.loc[list(situations)]
-show(figures.heat_map(missed, missed.index, missed.columns, xlabel="Aggregator",
+names = [name.replace(" ", "\n") for name in missed.columns]
+show(figures.heat_map(missed, missed.index, names, xlabel="Aggregator",
                       ylabel="Attack", label="Fraud missed"), name="attack-by-defence")  # fmt: skip
 
 # %%
@@ -559,8 +560,8 @@ table.loc[["no attack", "replacement", "floor"]]
 #   without an attack, about as much as the mean does. Only multi-Krum keeps them out.
 # - **The inner product** is aimed at the rules: short rows, not far from anybody. The medians and the
 #   trimmed mean lose about as much AP on other fraud as the mean does, multi-Krum ends below all
-#   others, and the two Krums miss most of the attackers' fraud in this line. The cosine filter, which
-#   looks at directions, hardly notices.
+#   others, and in this line the two Krums miss more of the attackers' fraud than any other rule. The
+#   cosine filter, which looks at directions, hardly notices.
 # - **ALIE does no harm here.** With four of twenty its $z$ is small, and its rows are nearly the
 #   honest mean. In the mean of three seeds every rule has even a higher AP with it than without an
 #   attack. Krum gains most, and one can see why:
@@ -651,6 +652,7 @@ pd.DataFrame(differences).T.rename_axis(["shift", "against the mean"])
 # Where the banks are exchangeable, the medians cost little. Only Krum, which learns from one bank per
 # round, pays at once. With the shift the price grows, pooled and for the mean client: at 1 the median
 # has lost several times what it loses at 0, and Krum more than that.
+# (How much depends on the banks: the spreads at 1 are nearly as large as the differences.)
 #
 # Where does the loss come from? At shift 1 about half of the median's comes without any median: the
 # unweighted mean has it too. It is the price of not believing how many rows a bank *says* it has. The
@@ -885,10 +887,10 @@ shuttle_table
 # %% [markdown]
 # With the mean, nearly none of the real anomalies in the attackers' group is missed without an
 # attack, and nearly all of them under replacement, while the AP of the other anomalies hardly moves.
-# Median and multi-Krum stop it completely, and cost nothing. Why is it so much easier than on the
-# payments? We can only guess: there the fraud was made of ordinary values, close to what honest banks
-# teach; here it is far from all that honest clients have, so that the updates that teach it may stand
-# apart too.
+# Poisoned rows alone work on some divisions and fail on others: look at the spread. Median and
+# multi-Krum stop all of it, and cost nothing. Why is it so much easier than on the payments? We can
+# only guess: there the fraud was made of ordinary values, close to what honest banks teach; here it
+# is far from all that honest clients have, so that the updates that teach it may stand apart too.
 #
 # And the floors: on Shuttle the row norm finds these anomalies about as well as the trained model
 # (chapter 01), and no update can poison it. Where a floor is that good, the cheapest defence is to

@@ -62,7 +62,7 @@ def error_by_bytes(points: Mapping[str, Mapping[str, tuple[float, float]]]) -> "
             axes.annotate(
                 name, (size, error), xytext=(5, 4), textcoords="offset points", fontsize=8
             )
-            parts.append(f"{family} {name} {size:,.0f} bytes {error:.2g}")
+            parts.append(" ".join(filter(None, (family, name, f"{size:,.0f} bytes {error:.2g}"))))
     axes.axhline(1, color="black", linewidth=1)
     _ticks(axes, (200, 400, 800, 1600, 3200, 6400))
     axes.set_yscale("log")

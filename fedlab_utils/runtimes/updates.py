@@ -80,7 +80,7 @@ def read_arrays(
             arrays = {}
             for name, wanted in expected.items():
                 with archive.open(f"{name}.npy") as member:
-                    arrays[name] = _read_array(member, f"{sender}: array {name!r}", wanted)
+                    arrays[name] = read_array(member, f"{sender}: array {name!r}", wanted)
     except UpdateError:
         raise
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
@@ -105,7 +105,12 @@ def _check_members(archive: zipfile.ZipFile, sender: str, expected: Mapping[str,
             )
 
 
-def _read_array(member: IO[bytes], what: str, wanted: Expected) -> np.ndarray:
+def read_array(member: IO[bytes], what: str, wanted: Expected) -> np.ndarray:
+    """Read one array in NumPy's npy format; every error begins with `what`.
+
+    Raises UpdateError for another shape or type than wanted, Python objects, values that are not
+    finite or out of range, and ValueError for bytes that are no npy file.
+    """
     version = np.lib.format.read_magic(member)
     if version != (1, 0):
         raise UpdateError(f"{what} has the npy version {version}, expected (1, 0); refused.")

@@ -68,14 +68,34 @@ def read_arrays(
     path = Path(path)
     if path.is_symlink() or not path.is_file():
         raise UpdateError(f"{sender}: {path.name} is not an ordinary file; refused.")
-    size, limit = path.stat().st_size, sum(e.bytes + _OVERHEAD for e in expected.values())
+    size, limit = path.stat().st_size, size_limit(expected)
     if size > limit:
         raise UpdateError(
             f"{sender}: {path.name} has {size:,} bytes, at most {limit:,} are expected; refused "
             f"unread."
         )
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file:
+            return parse_arrays(file, sender, expected)
+    except UpdateError:
+        raise
+    except OSError as error:
+        raise UpdateError(
+            f"{sender}: {path.name} is not a sound npz file ({error}); refused."
+        ) from error
+
+
+def size_limit(expected: Mapping[str, Expected]) -> int:
+    """The bytes that a file with these arrays has at most."""
+    return sum(e.bytes + _OVERHEAD for e in expected.values())
+
+
+def parse_arrays(
+    file: IO[bytes], sender: str, expected: Mapping[str, Expected]
+) -> dict[str, np.ndarray]:
+    """Read an npz file that is open or in memory; see `read_arrays`."""
+    try:
+        with zipfile.ZipFile(file) as archive:
             _check_members(archive, sender, expected)
             arrays = {}
             for name, wanted in expected.items():
@@ -84,9 +104,7 @@ def read_arrays(
     except UpdateError:
         raise
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
-        raise UpdateError(
-            f"{sender}: {path.name} is not a sound npz file ({error}); refused."
-        ) from error
+        raise UpdateError(f"{sender}: the file is not a sound npz file ({error}); refused.") from error
     return arrays
 
 

@@ -90,9 +90,7 @@ def publish(given: Namespace) -> None:
     from fedlab_utils.serving import Registry, read_bundle, read_private_key
 
     key = read_private_key(Path(given.key), os.environ.get(PASSWORD))
-    released = Registry(given.registry).publish(
-        read_bundle(Path(given.run)), key, days=given.days
-    )
+    released = Registry(given.registry).publish(read_bundle(Path(given.run)), key, days=given.days)
     print(f"{released.name} {released.version}, valid until {released.valid_until}")
 
 

@@ -104,7 +104,9 @@ def parse_arrays(
     except UpdateError:
         raise
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
-        raise UpdateError(f"{sender}: the file is not a sound npz file ({error}); refused.") from error
+        raise UpdateError(
+            f"{sender}: the file is not a sound npz file ({error}); refused."
+        ) from error
     return arrays
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from fedlab_utils.serving.drift import DriftMonitor, Verdict
     from fedlab_utils.serving.exporting import export, largest_difference, to_model
     from fedlab_utils.serving.keys import make_keys, read_private_key, read_public_key
-    from fedlab_utils.serving.speed import Speed, measure
     from fedlab_utils.serving.onnx_file import write_onnx
     from fedlab_utils.serving.registry import Registry, RegistryError, Released
     from fedlab_utils.serving.scorer import Scorer
+    from fedlab_utils.serving.speed import Speed, measure
     from fedlab_utils.serving.stream import Batch, StreamScorer
 
 _HOME = {
@@ -53,6 +53,34 @@ _HOME = {
     "write_bundle": "bundle",
     "write_onnx": "onnx_file",
 }
-__all__ = list(_HOME)
+__all__ = [
+    "Alert",
+    "AlertBudget",
+    "Batch",
+    "Bundle",
+    "Calibration",
+    "Card",
+    "DriftMonitor",
+    "Limits",
+    "Registry",
+    "RegistryError",
+    "Released",
+    "Scorer",
+    "Speed",
+    "StreamScorer",
+    "Verdict",
+    "calibrate",
+    "export",
+    "largest_difference",
+    "make_app",
+    "make_keys",
+    "measure",
+    "read_bundle",
+    "read_private_key",
+    "read_public_key",
+    "to_model",
+    "write_bundle",
+    "write_onnx",
+]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -46,7 +46,7 @@ class Limits:
 
 
 class TooLarge:
-    """Refuses a body above a limit, announced or not, before anything reads it (ASGI middleware)."""
+    """Refuses a body above a limit before anything reads it (ASGI middleware)."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app, self.limit = app, limit

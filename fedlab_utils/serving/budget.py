@@ -60,7 +60,9 @@ class AlertBudget:
         if not (math.isfinite(self.per_second) and self.per_second > 0):
             raise FedlabError(f"per_second={self.per_second} must be a positive number.")
         if self.burst < 1 or self.keep < 0:
-            raise FedlabError(f"burst={self.burst} must be at least 1, keep={self.keep} at least 0.")
+            raise FedlabError(
+                f"burst={self.burst} must be at least 1, keep={self.keep} at least 0."
+            )
         self._tokens = float(self.burst)
 
     @classmethod

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Card:
             "edges": Expected((self.bins - 1,), "float64"),
             "counts": Expected((self.bins,), "int64", low=0),
         }
-        for i, (n_in, n_out) in enumerate(zip(both, both[1:], strict=False)):
+        for i, (n_in, n_out) in enumerate(pairwise(both)):
             arrays[f"weight{i}"] = Expected((n_out, n_in))
             arrays[f"bias{i}"] = Expected((n_out,))
         return arrays

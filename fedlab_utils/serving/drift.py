@@ -1,7 +1,7 @@
 """Have the scores changed? A monitor without labels. Taught in chapter 14.
 
-The bins are quantiles of the *federated* reference, the same in all banks, so that banks can compare
-notes. What share of rows a bin should hold is the *bank's own* calibration, because banks differ
+The bins are quantiles of the *federated* reference, the same in all banks, so that banks can
+compare notes. What share of rows a bin should hold is the *bank's own* calibration, because banks differ
 and always will; a new bank without one starts with the shares of all banks together.
 
 Two numbers for each window of rows: the population stability index (PSI), which says how large the
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedlab_utils.errors import FedlabError
+
+BIN_ROWS = 5  # the test's approximation needs about so many rows in each bin, of both samples
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,10 @@ class DriftMonitor:
             raise FedlabError(f"{len(self.edges)} edges need {bins} counts, none negative.")
         if not 0 < false_alarm_rate < 1:
             raise FedlabError(f"false_alarm_rate={false_alarm_rate} must be between 0 and 1.")
-        # The test's approximation needs about five rows in each bin, of both samples.
-        if window < 5 * bins or self.reference.sum() < 5 * bins:
+        if min(window, int(self.reference.sum())) < BIN_ROWS * bins:
             raise FedlabError(
                 f"window={window} and {self.reference.sum()} reference scores: both must be at "
-                f"least {5 * bins} for {bins} bins."
+                f"least {BIN_ROWS * bins} for {bins} bins."
             )
         self.window = window
         self.critical = float(chdtri(bins - 1, false_alarm_rate))

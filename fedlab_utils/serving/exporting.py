@@ -18,6 +18,7 @@ from fedlab_utils.detect.scores import reconstruction_error
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.models.dense import DenseAutoencoder
 from fedlab_utils.serving.bundle import Bundle, Card
+from fedlab_utils.serving.drift import BIN_ROWS
 from fedlab_utils.serving.scorer import Scorer
 
 
@@ -81,16 +82,17 @@ def reference(histogram: ScoreHistogram, bins: int) -> tuple[np.ndarray, np.ndar
     """Join a histogram's bins to about `bins` with equal counts: edges [B - 1] and counts [B].
 
     The counts are exact, since every new edge is an old one. Fewer bins come out where many scores
-    share one of the old bins. Raises FedlabError if fewer than two are left.
+    share one of the old bins, or where there are too few for a test. Raises FedlabError if they all do.
     """
     below = np.cumsum(histogram.counts)[:-1]  # scores at or below each old edge
+    _, first = np.unique(below, return_index=True)
+    usable = first[(below[first] > 0) & (below[first] < histogram.n)]
+    if not len(usable):
+        raise FedlabError(f"all {histogram.n} calibration scores are in one bin; use finer edges.")
+    bins = max(2, min(bins, histogram.n // BIN_ROWS))
     wanted = histogram.n * np.arange(1, bins) / bins
-    chosen = np.unique(np.abs(below[:, None] - wanted).argmin(axis=0))
+    chosen = np.unique(usable[np.abs(below[usable][:, None] - wanted).argmin(axis=0)])
     counts = np.diff(below[chosen], prepend=0, append=histogram.n)
-    if len(chosen) < 1 or (counts == 0).any():
-        raise FedlabError(
-            f"{histogram.n} calibration scores do not fill {bins} bins; use fewer, or finer edges."
-        )
     return histogram.edges[chosen], counts.astype(np.int64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.serving.budget import Alert, AlertBudget
 from fedlab_utils.serving.calibration import Calibration
-from fedlab_utils.serving.drift import DriftMonitor, Verdict
+from fedlab_utils.serving.drift import BIN_ROWS, DriftMonitor, Verdict
 from fedlab_utils.serving.scorer import Scorer
 
 
@@ -62,7 +62,9 @@ class StreamScorer:
                     f"{scorer.card.name!r}; calibrate again."
                 )
             self.threshold = calibration.threshold
-            counts = np.array(calibration.counts)
+            own = np.array(calibration.counts)
+            # A bank with few calibration rows is compared with all banks together.
+            counts = own if own.sum() >= BIN_ROWS * len(own) else counts
         self.drift = DriftMonitor(
             scorer.edges, counts, window=window, false_alarm_rate=false_alarm_rate
         )
@@ -80,7 +82,7 @@ class StreamScorer:
             raise FedlabError(f"{len(scores)} rows need as many ids, got {len(names)}.")
         above = scores > self.threshold
         places = np.flatnonzero(above)
-        chosen, high = [names[i] for i in places], scores[places].tolist()
+        chosen, high = [names[i] for i in places.tolist()], scores[places].tolist()
         if self.budget is None:
             alerts = [Alert(i, s, now, now) for i, s in zip(chosen, high, strict=True)]
         else:

@@ -17,8 +17,12 @@ from fedlab_utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedlab_utils.runtimes.flower.asking import NobodyAnswered
-    from fedlab_utils.runtimes.flower.certificates import Certificates, NodeKey
-    from fedlab_utils.runtimes.flower.certificates import make_certificates, make_node_key
+    from fedlab_utils.runtimes.flower.certificates import (
+        Certificates,
+        NodeKey,
+        make_certificates,
+        make_node_key,
+    )
     from fedlab_utils.runtimes.flower.client import client_app, write_bank
     from fedlab_utils.runtimes.flower.federation import FlowerFederation, Submitted
     from fedlab_utils.runtimes.flower.loopback import LoopbackGrid, fit_flower
@@ -44,6 +48,23 @@ _HOME = {
     "write_bank": "client",
     "write_project": "project",
 }
-__all__ = list(_HOME)
+__all__ = [
+    "Certificates",
+    "FlowerFederation",
+    "FlowerRun",
+    "LoopbackGrid",
+    "NobodyAnswered",
+    "NodeKey",
+    "Plan",
+    "Submitted",
+    "client_app",
+    "fit_flower",
+    "make_certificates",
+    "make_node_key",
+    "read_start",
+    "server_app",
+    "write_bank",
+    "write_project",
+]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -49,9 +49,7 @@ def read_bank(node_config: Mapping[str, Any]) -> np.ndarray:
     return finite_float32(rows, path)
 
 
-def client_app(
-    model: nn.Module, plan: Plan, say: Callable[[str], None] = print
-) -> ClientApp:
+def client_app(model: nn.Module, plan: Plan, say: Callable[[str], None] = print) -> ClientApp:
     """The app that each bank runs: read the bank's rows, train, send the change of the weights.
 
     `model` gives the architecture; its weights come with each message. The rows are found through
@@ -70,7 +68,13 @@ def client_app(
         nobody = np.empty((0, *rows.shape[1:]), np.float32)
         store = RowStore([*[nobody] * order.client, rows], model)
         updates, losses = plan.local.train(
-            "stacked", model, order.weights, store, np.array([order.client]), order.seed, order.round
+            "stacked",
+            model,
+            order.weights,
+            store,
+            np.array([order.client]),
+            order.seed,
+            order.round,
         )
         answer = Answer(updates[0], float(losses[0]), len(rows))
         say(f"round {order.round + 1}: trained on {len(rows)} rows, loss {answer.loss:.4f}")

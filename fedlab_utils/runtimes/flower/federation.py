@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -250,6 +251,9 @@ class Submitted:
             return 0
         return len(checkpoints.load(self.output / WEIGHTS, fingerprint(self.model, self.plan))[2])
 
+    def _has_done(self, rounds: int) -> bool:
+        return self.rounds_done() >= rounds
+
     def wait_for_round(self, bank: str, round_: int, timeout: float = 120.0) -> None:
         """Wait until a bank has received its message of a round (1, 2, ...) and is at work."""
         self.engine.service(bank).wait_for(f"ROUND {round_}]", timeout)
@@ -261,7 +265,7 @@ class Submitted:
         """
         deadline = time.monotonic() + timeout
         for round_ in progress_bar(range(self.plan.rounds), progress):
-            self._wait(lambda done=round_: self.rounds_done() > done, deadline)
+            self._wait(partial(self._has_done, round_ + 1), deadline)
         self._wait((self.output / STATUS).exists, deadline)
         status = json.loads((self.output / STATUS).read_text(encoding="utf-8"))
         mark = fingerprint(self.model, self.plan)

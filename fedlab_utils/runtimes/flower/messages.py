@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, RecordDict
 from flwr.app import Array as FlowerArray
+from flwr.app import ArrayRecord, RecordDict
 
 from fedlab_utils.runtimes.updates import Expected, UpdateError, read_array
 

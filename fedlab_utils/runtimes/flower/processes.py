@@ -88,7 +88,7 @@ class Service:
     """
 
     def __init__(self, arguments: Sequence[str], home: Path, log: Path) -> None:
-        self.log = log
+        self.log, self.name = log, arguments[0]
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [command(arguments[0]), *arguments[1:]],
@@ -152,5 +152,5 @@ class Service:
             if not self.alive or time.monotonic() > deadline:
                 state = "has ended" if not self.alive else f"has not said {words!r}"
                 last = "\n".join(self.text().splitlines()[-8:])
-                raise FedlabError(f"{self._process.args[0]} {state}. Its last words:\n{last}")
+                raise FedlabError(f"{self.name} {state}. Its last words:\n{last}")
             time.sleep(0.05)

@@ -20,7 +20,7 @@ from fedlab_utils.models.flat import flatten, unflatten
 from fedlab_utils.runtimes.flower.plan import Plan
 
 NAME = "fedlab-app"  # Flower's rule: letters, digits and hyphens
-_PROJECT = '''[project]
+_PROJECT = """[project]
 name = "{name}"
 version = "1.0.0"
 description = "Federated training of an anomaly detector"
@@ -37,7 +37,7 @@ clientapp = "app:client"
 
 [tool.flwr.app.config]
 output = ""
-'''
+"""
 _APP = '''"""What coordinator and banks run; written by fedlab_utils.runtimes.flower.project."""
 
 from pathlib import Path
@@ -102,7 +102,9 @@ def _expression(value: Any, imports: set[str], indent: int) -> str:
             for f in fields(value)
             if f.init
         ]
-        return f"{kind.__qualname__}(\n{''.join(parts)}{pad})" if parts else f"{kind.__qualname__}()"
+        return (
+            f"{kind.__qualname__}(\n{''.join(parts)}{pad})" if parts else f"{kind.__qualname__}()"
+        )
     raise FedlabError(
         f"{value!r} in the plan cannot be written down as Python. Write an app.py of your own, "
         f"after the example of a project with SGD and Mean."

@@ -1,4 +1,4 @@
-"""The coordinator's side: a Flower ServerApp around the course's round loop. Taught in chapter 14."""
+"""The coordinator's side: a Flower ServerApp around the round loop. Taught in chapter 14."""
 
 from __future__ import annotations
 

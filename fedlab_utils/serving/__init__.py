@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedlab_utils.serving.drift import DriftMonitor, Verdict
     from fedlab_utils.serving.exporting import export, largest_difference, to_model
     from fedlab_utils.serving.keys import make_keys, read_private_key, read_public_key
+    from fedlab_utils.serving.local import LocalService
     from fedlab_utils.serving.onnx_file import write_onnx
     from fedlab_utils.serving.registry import Registry, RegistryError, Released
     from fedlab_utils.serving.scorer import Scorer
@@ -33,6 +34,7 @@ _HOME = {
     "Card": "bundle",
     "DriftMonitor": "drift",
     "Limits": "api",
+    "LocalService": "local",
     "Registry": "registry",
     "RegistryError": "registry",
     "Released": "registry",
@@ -62,6 +64,7 @@ __all__ = [
     "Card",
     "DriftMonitor",
     "Limits",
+    "LocalService",
     "Registry",
     "RegistryError",
     "Released",

@@ -1,8 +1,8 @@
 """Have the scores changed? A monitor without labels. Taught in chapter 14.
 
 The bins are quantiles of the *federated* reference, the same in all banks, so that banks can
-compare notes. What share of rows a bin should hold is the *bank's own* calibration, because banks differ
-and always will; a new bank without one starts with the shares of all banks together.
+compare notes. What share of rows a bin should hold comes from the *bank's own* calibration, because
+banks differ and always will; a new bank without one starts with the shares of all banks.
 
 Two numbers for each window of rows: the population stability index (PSI), which says how large the
 change is, and a chi-square test of equal shares, which says whether it could be chance.

@@ -82,7 +82,8 @@ def reference(histogram: ScoreHistogram, bins: int) -> tuple[np.ndarray, np.ndar
     """Join a histogram's bins to about `bins` with equal counts: edges [B - 1] and counts [B].
 
     The counts are exact, since every new edge is an old one. Fewer bins come out where many scores
-    share one of the old bins, or where there are too few for a test. Raises FedlabError if they all do.
+    share one of the old bins, or where there are too few for a test. Raises FedlabError if all
+    scores share one bin.
     """
     below = np.cumsum(histogram.counts)[:-1]  # scores at or below each old edge
     _, first = np.unique(below, return_index=True)

@@ -4,20 +4,18 @@ import csv
 import io
 import json
 import shutil
-import socket
-import subprocess
 import sys
-import time
 
 import numpy as np
+import psutil
 import pytest
 import requests
 
 import fedlab_utils as fl
 from fedlab_utils import cli
 from fedlab_utils.commands.bank import read_rows
-from fedlab_utils.errors import DataError
-from fedlab_utils.serving import Scorer, read_bundle
+from fedlab_utils.errors import DataError, FedlabError
+from fedlab_utils.serving import LocalService, Scorer, read_bundle
 
 TRAIN = ["--lr", "0.1", "--alarm-rate", "0.05"]
 
@@ -130,28 +128,19 @@ def test_help_and_unknown_commands(capsys):
 
 
 def test_serve(desk):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (desk / "token").write_text("a token of some length\n")
-    options = ["--port", str(port), "--token-file", str(desk / "token"), "--alerts-per-day", "9"]
-    command = [sys.executable, "-m", "fedlab_utils.cli", "serve", *signed(desk), *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout.readline().startswith("heart-autoencoder 1, signed by ")
-        address, session = f"http://127.0.0.1:{port}", requests.Session()
-        session.trust_env = False
-        for _ in range(200):
-            try:
-                session.get(f"{address}/health", timeout=1)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.05)
+    with LocalService([*signed(desk), "--alerts-per-day", "9"]) as service:
+        process = psutil.Process(service._process.pid)
+        assert service.log().startswith("heart-autoencoder 1, signed by ")
         raw = fl.load("heart", scaler=None)
         rows = {"features": list(raw.features), "rows": raw.clients[0].x_test[:5].tolist()}
-        headers = {"Authorization": "Bearer a token of some length"}
-        answer = session.post(f"{address}/score", json=rows, headers=headers, timeout=10)
+        answer = service.post("/score", rows)
         assert answer.status_code == 200 and len(answer.json()["scores"]) == 5
-    finally:
-        server.terminate()
-        assert server.wait(10) in (0, -15)
+        assert service.get("/state").json()["rows"] == 5
+        assert 20 < service.memory_mb() < 400
+        assert requests.get(f"{service.address}/state", timeout=5).status_code == 401
+    assert not process.is_running()
+
+
+def test_a_service_that_does_not_start_says_why(desk):
+    with pytest.raises(FedlabError, match=r"does not start(?s:.*)is not in"):
+        LocalService([*signed(desk), "--version", "7"]).__enter__()

@@ -24,7 +24,9 @@ def parties(banks: Sequence[str]) -> "Figure":
     axes.axis("off")
     middle = (len(banks) + 0.6) / 2
     box = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": "black"}
-    axes.text(5.1, middle, "SuperLink\nServerApp\none port, TLS", ha="center", va="center", bbox=box)
+    axes.text(
+        5.1, middle, "SuperLink\nServerApp\none port, TLS", ha="center", va="center", bbox=box
+    )
     axes.text(8.9, middle, "analyst\nflwr run", ha="center", va="center", bbox=box)
     arrow = {"arrowstyle": "-|>", "color": COLOURS[0], "lw": 1.6}
     axes.annotate("", (5.95, middle), (8.2, middle), arrowprops=arrow)
@@ -36,8 +38,8 @@ def parties(banks: Sequence[str]) -> "Figure":
     axes.text(5.1, 0.15, "arrow: opens the connection", ha="center", fontsize=9, color=COLOURS[0])
     return describe(
         figure,
-        f"{len(banks)} banks, each with a SuperNode, a ClientApp and its rows, open a connection to "
-        f"one port of the SuperLink. The analyst does, too. Nobody opens a connection to a bank.",
+        f"{len(banks)} banks, each with a SuperNode, a ClientApp and its rows, open a connection "
+        "to one port of the SuperLink. The analyst does, too. Nobody opens a connection to a bank.",
     )
 
 
@@ -100,7 +102,9 @@ def shares(parts: Mapping[str, np.ndarray]) -> "Figure":
         words.append(f"{name}: {share.min():.0%} to {share.max():.0%}, top bin {share[-1]:.0%}")
     axes.set(xlabel="Bin of the score, between quantiles of all banks", ylabel="Share of rows")
     axes.legend(ncols=len(parts), fontsize=9)
-    return describe(figure, f"Shares of rows in {len(share)} bins of the score. {'; '.join(words)}.")
+    return describe(
+        figure, f"Shares of rows in {len(share)} bins of the score. {'; '.join(words)}."
+    )
 
 
 class LivePlot:

@@ -42,7 +42,7 @@ class AlertBudget:
         burst: how many alerts may go out at once.
         keep: how many rows may wait.
         dropped: how many rows above the threshold never became an alert, because `keep` others
-            with higher scores were waiting.
+            with higher scores were waiting, or because of `clear`.
 
     Raises FedlabError for settings that make no sense. Taught in chapter 14.
     """
@@ -74,6 +74,13 @@ class AlertBudget:
     def waiting(self) -> int:
         """How many rows wait for a token."""
         return len(self._waiting)
+
+    def clear(self) -> int:
+        """Drop all rows that wait, as after a night of broken data; returns how many they were."""
+        count = len(self._waiting)
+        self.dropped += count
+        self._waiting = []
+        return count
 
     def offer(
         self, now: float, ids: Sequence[Any] = (), scores: Sequence[float] = ()

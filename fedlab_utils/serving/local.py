@@ -20,7 +20,7 @@ import requests
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.runtimes.tff.launch import guard
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 class LocalService:
@@ -39,6 +39,13 @@ class LocalService:
         self._session.trust_env = False  # a proxy has no business here
 
     def __enter__(self) -> LocalService:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> LocalService:
+        """Start the process; returns itself when the service answers."""
         self._folder = tempfile.TemporaryDirectory(prefix="fedlab-serve-")
         folder = Path(self._folder.name)
         token = secrets.token_urlsafe(32)
@@ -70,9 +77,6 @@ class LocalService:
             self.close()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -24,7 +24,7 @@ pytest.importorskip("flwr", reason='Flower is missing: pip install "fedlab-utils
 from fedlab_utils.runtimes.flower import FlowerFederation, Plan, make_certificates, make_node_key
 from fedlab_utils.runtimes.flower import federation as engines
 from fedlab_utils.runtimes.flower.goodbye import say_goodbye
-from fedlab_utils.runtimes.flower.processes import Service, environment, run
+from fedlab_utils.runtimes.flower.processes import Service, environment, has_ended, helper, run
 
 
 @pytest.mark.slow
@@ -56,12 +56,7 @@ def test_two_rounds_with_a_node_killed_in_the_first(tmp_path):
     wanted = fl.fit(model, data, rounds=2, local=fl.SGD(lr=0.1), seed=4, progress=False)
     torch.testing.assert_close(fl.flatten(found.model), fl.flatten(wanted.model), rtol=0, atol=1e-6)
     assert found.absent == () and found.asked_again == ((1, "bank 2"),)
-    assert all(map(gone, everybody)) and not folder.exists()
-
-
-def gone(process):
-    """Ended; nobody may have taken note of it yet where process 1 is no real init."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert all(map(has_ended, everybody)) and not folder.exists()
 
 
 def tls(made, data, host="localhost"):
@@ -116,9 +111,10 @@ def test_stop_ends_children_that_do_not_listen(tmp_path, monkeypatch):
     service.wait_for("ready", 20)
     assert service.text() == "ready"
     family = service.family()
-    assert len(family) == 2
+    assert len(family) == 2 and helper(family[1])[0] == "600"
     service.stop()
-    assert all(map(gone, family)) and not service.alive and not service.family()
+    assert all(map(has_ended, family)) and not service.alive and not service.family()
+    assert helper(family[0]) == ("", 0.0)
 
 
 def test_a_service_that_ends_or_stays_silent_is_reported(tmp_path, monkeypatch):
@@ -147,7 +143,7 @@ def test_services_die_with_their_starter_however_it_went(tmp_path):
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
     psutil.wait_procs([child], timeout=5)
-    assert gone(child)
+    assert has_ended(child)
 
 
 def test_processes_get_a_clean_environment(tmp_path, monkeypatch):
@@ -173,7 +169,7 @@ def test_a_superlink_that_does_not_start_is_reported_and_ended(monkeypatch, tmp_
         engine = FlowerFederation(federation((40,)), tmp_path / "kept")
         began = time.monotonic()
         with pytest.raises(FedlabError, match=r"(?s)does not answer.*in use"):
-            engine.__enter__()
+            engine.open()
         assert time.monotonic() - began < 19 and (tmp_path / "kept").exists()
 
 

@@ -143,4 +143,4 @@ def test_serve(desk):
 
 def test_a_service_that_does_not_start_says_why(desk):
     with pytest.raises(FedlabError, match=r"does not start(?s:.*)is not in"):
-        LocalService([*signed(desk), "--version", "7"]).__enter__()
+        LocalService([*signed(desk), "--version", "7"]).open()

@@ -55,6 +55,13 @@ def test_a_row_waits_for_its_token():
     assert [a.id for a in budget.offer(1000)] == ["a"] and budget.offer(2000) == []
 
 
+def test_what_waits_can_be_dropped():
+    budget = AlertBudget(0.1, burst=1)
+    budget.offer(0, ["a", "b", "c"], [1.0, 3.0, 2.0])
+    assert budget.clear() == budget.dropped == 2 and budget.clear() == 0
+    assert budget.offer(100) == []
+
+
 def test_budgets_that_make_no_sense():
     assert AlertBudget.per_day(86_400).per_second == 1
     for options in ({"per_second": 0}, {"per_second": 1, "burst": 0}, {"per_second": np.nan}):

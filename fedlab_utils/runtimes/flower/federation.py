@@ -32,7 +32,7 @@ from fedlab_utils.runtimes.flower.client import FILE, write_bank
 from fedlab_utils.runtimes.flower.goodbye import say_goodbye
 from fedlab_utils.runtimes.flower.loopback import check_banks
 from fedlab_utils.runtimes.flower.plan import Plan
-from fedlab_utils.runtimes.flower.processes import Service, free_port, run
+from fedlab_utils.runtimes.flower.processes import Service, free_port, helper, run
 from fedlab_utils.runtimes.flower.project import NAME, write_project
 from fedlab_utils.runtimes.flower.server import STATUS, WEIGHTS, FlowerRun, fingerprint
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SUPERLINK = "superlink"
 _CONNECTION = "course"  # the name of the connection in the coordinator's config.toml
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0  # a second on an idle machine, a minute on a crowded one
 _PORT_TRIES = 3
 
 
@@ -76,6 +76,13 @@ class FlowerFederation:
         self._runs = 0
 
     def __enter__(self) -> FlowerFederation:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> FlowerFederation:
+        """Start every process; returns itself when all banks are online."""
         self.folder = self._given or Path(tempfile.mkdtemp(prefix="fedlab-flower-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -97,9 +104,6 @@ class FlowerFederation:
             self.close()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End every process, and remove the folder unless it was given."""
@@ -208,9 +212,10 @@ class FlowerFederation:
         rows = []
         for who in [SUPERLINK, *self._nodes]:
             family = self.service(who).family()
-            memory = sum(process.memory_info().rss for process in family) / 1e6
-            names = sorted({Path(p.cmdline()[1]).name for p in family[1:] if len(p.cmdline()) > 1})
-            rows.append((who, bool(family), ", ".join(names), round(memory)))
+            found = [helper(process) for process in family]
+            names = sorted({name for name, _ in found[1:] if name})
+            memory = round(sum(megabytes for _, megabytes in found))
+            rows.append((who, bool(family), ", ".join(names), memory))
         return pd.DataFrame(rows, columns=["party", "runs", "helpers", "MB"]).set_index("party")
 
     def submit(self, model: nn.Module, plan: Plan) -> Submitted:

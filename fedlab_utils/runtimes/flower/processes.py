@@ -59,7 +59,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(arguments: Sequence[str], home: Path, timeout: float = 60) -> str:
+def run(arguments: Sequence[str], home: Path, timeout: float = 180) -> str:
     """Run one of Flower's short commands; returns what it says. Raises FedlabError if it fails."""
     done = subprocess.run(
         [command(arguments[0]), *arguments[1:]],
@@ -73,6 +73,23 @@ def run(arguments: Sequence[str], home: Path, timeout: float = 60) -> str:
     if done.returncode:
         raise FedlabError(f"{' '.join(arguments[:3])} failed: {plain(done.stdout + done.stderr)}")
     return done.stdout
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, even if nobody has taken note of it yet (a zombie)."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def helper(process: psutil.Process) -> tuple[str, float]:
+    """The name of the command a process runs, and its memory in MB; ("", 0) if it has ended."""
+    try:
+        words = process.cmdline()
+        return Path(words[min(1, len(words) - 1)]).name, process.memory_info().rss / 1e6
+    except (psutil.NoSuchProcess, psutil.AccessDenied, IndexError):
+        return "", 0.0
 
 
 def plain(text: str) -> str:
@@ -107,10 +124,10 @@ class Service:
         return self._process.poll() is None
 
     def family(self) -> list[psutil.Process]:
-        """The process and all that it has started."""
+        """The process and all that it has started, as far as they live."""
         try:
             top = psutil.Process(self._process.pid)
-            return [top, *top.children(recursive=True)]
+            return [p for p in (top, *top.children(recursive=True)) if not has_ended(p)]
         except psutil.NoSuchProcess:
             return []
 

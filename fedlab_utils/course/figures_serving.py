@@ -66,7 +66,7 @@ def stream(
         sent = [alert.id for alert in alerts]
         top.plot(hours[sent], scores[sent], "X", markersize=7, color=COLOURS[3], label="alert sent")
     top.set(ylabel="Score", yscale="log", xlim=(0, until))
-    top.legend(loc="upper left", ncols=4, fontsize=9)
+    top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9)  # beside no point
     if verdicts:
         at = [hour for hour, _ in verdicts]
         size = [verdict.psi for _, verdict in verdicts]
@@ -74,7 +74,7 @@ def stream(
         bad = [i for i, (_, verdict) in enumerate(verdicts) if verdict.drifted]
         marked = (np.array(at)[bad], np.array(size)[bad])
         bottom.plot(*marked, "s", markersize=9, color=COLOURS[3], label="not by chance")
-        bottom.legend(loc="upper left", ncols=2, fontsize=9)
+        bottom.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9)
     bottom.set(xlabel="Hours since the start", ylabel="Drift (PSI)", xlim=(0, until))
     drifted = [f"{hour:.0f}" for hour, verdict in verdicts if verdict.drifted]
     alt = (
@@ -101,7 +101,7 @@ def shares(parts: Mapping[str, np.ndarray]) -> "Figure":
         )
         words.append(f"{name}: {share.min():.0%} to {share.max():.0%}, top bin {share[-1]:.0%}")
     axes.set(xlabel="Bin of the score, between quantiles of all banks", ylabel="Share of rows")
-    axes.legend(ncols=len(parts), fontsize=9)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(parts), fontsize=9)
     return describe(
         figure, f"Shares of rows in {len(share)} bins of the score. {'; '.join(words)}."
     )

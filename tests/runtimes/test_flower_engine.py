@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,7 +22,13 @@ from tests.federate.toy import federation
 
 pytest.importorskip("flwr", reason='Flower is missing: pip install "fedlab-utils[flower]"')
 
-from fedlab_utils.runtimes.flower import FlowerFederation, Plan, make_certificates, make_node_key
+from fedlab_utils.runtimes.flower import (
+    FlowerFederation,
+    Plan,
+    Submitted,
+    make_certificates,
+    make_node_key,
+)
 from fedlab_utils.runtimes.flower import federation as engines
 from fedlab_utils.runtimes.flower.goodbye import say_goodbye
 from fedlab_utils.runtimes.flower.processes import Service, environment, has_ended, helper, run
@@ -188,7 +195,7 @@ def test_a_run_without_an_end_is_reported(tmp_path, state):
     )
     engine = type("Engine", (), {"service": lambda self, who: superlink()})()
     model, plan = fl.dense_autoencoder(8), Plan(("bank 1",), 1)
-    submitted = engines.Submitted(engine, model, plan, tmp_path)
+    submitted = Submitted(engine, model, plan, tmp_path)
     if state == "failed":
         engines_status = {"state": "failed", "error": "NobodyAnswered: all gone"}
         from fedlab_utils.runtimes.flower.server import write_status
@@ -196,3 +203,30 @@ def test_a_run_without_an_end_is_reported(tmp_path, state):
         write_status(tmp_path, **engines_status)
     with pytest.raises(FedlabError, match="all gone" if state == "failed" else "the last words"):
         submitted.result(progress=False)
+
+
+def test_a_federation_leaves_nothing_behind_when_its_process_is_killed():
+    """Neither processes nor the folder with keys and rows; killed before the banks are online."""
+    code = (
+        "import sys; from tests.federate.toy import federation;"
+        "from fedlab_utils.runtimes.flower import FlowerFederation\n"
+        "def stay(engine, bank):\n"
+        "    print(engine.folder, flush=True)\n"
+        "    print(*[p.pid for p in engine.service('superlink').family()], flush=True)\n"
+        "    sys.stdin.read()\n"
+        "FlowerFederation._register = stay\n"
+        "FlowerFederation(federation((40,))).open()"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    folder = Path(starter.stdout.readline().strip())
+    family = [psutil.Process(int(pid)) for pid in starter.stdout.readline().split()]
+    assert list(folder.glob("*/rows.npy")) and len(family) >= 2
+    starter.kill()
+    starter.wait()
+    deadline = time.monotonic() + 20
+    # Some seconds, because helpers that end may write until then.
+    while (folder.exists() or not all(map(has_ended, family))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert all(map(has_ended, family)) and not folder.exists()

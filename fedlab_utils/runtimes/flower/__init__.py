@@ -24,11 +24,12 @@ if TYPE_CHECKING:
         make_node_key,
     )
     from fedlab_utils.runtimes.flower.client import client_app, write_bank
-    from fedlab_utils.runtimes.flower.federation import FlowerFederation, Submitted
+    from fedlab_utils.runtimes.flower.federation import FlowerFederation
     from fedlab_utils.runtimes.flower.loopback import LoopbackGrid, fit_flower
     from fedlab_utils.runtimes.flower.plan import Plan
     from fedlab_utils.runtimes.flower.project import read_start, write_project
     from fedlab_utils.runtimes.flower.server import FlowerRun, server_app
+    from fedlab_utils.runtimes.flower.submitted import Submitted
 
 _HOME = {
     "Certificates": "certificates",
@@ -38,7 +39,7 @@ _HOME = {
     "NobodyAnswered": "asking",
     "NodeKey": "certificates",
     "Plan": "plan",
-    "Submitted": "federation",
+    "Submitted": "submitted",
     "client_app": "client",
     "fit_flower": "loopback",
     "make_certificates": "certificates",

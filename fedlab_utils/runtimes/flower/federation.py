@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,22 +23,19 @@ from torch import nn
 
 from fedlab_utils.data.federation import Federation
 from fedlab_utils.errors import FedlabError
-from fedlab_utils.federate import checkpoint as checkpoints
-from fedlab_utils.federate.fit import progress_bar
-from fedlab_utils.models.flat import unflatten
 from fedlab_utils.runtimes.flower.certificates import NodeKey, make_certificates, make_node_key
 from fedlab_utils.runtimes.flower.client import FILE, write_bank
 from fedlab_utils.runtimes.flower.goodbye import say_goodbye
 from fedlab_utils.runtimes.flower.loopback import check_banks
 from fedlab_utils.runtimes.flower.plan import Plan
-from fedlab_utils.runtimes.flower.processes import Service, free_port, helper, run
+from fedlab_utils.runtimes.flower.processes import Service, free_port, helper, run, sweeper
 from fedlab_utils.runtimes.flower.project import NAME, write_project
-from fedlab_utils.runtimes.flower.server import STATUS, WEIGHTS, FlowerRun, fingerprint
+from fedlab_utils.runtimes.flower.server import FlowerRun
+from fedlab_utils.runtimes.flower.submitted import SUPERLINK, Submitted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUPERLINK = "superlink"
 _CONNECTION = "course"  # the name of the connection in the coordinator's config.toml
 _START_SECONDS = 180.0  # a second on an idle machine, a minute on a crowded one
 _PORT_TRIES = 3
@@ -73,6 +69,7 @@ class FlowerFederation:
         self._given = folder
         self._superlink: Service | None = None
         self._nodes: dict[str, _Node] = {}
+        self._sweeper: subprocess.Popen[bytes] | None = None
         self._runs = 0
 
     def __enter__(self) -> FlowerFederation:
@@ -88,6 +85,8 @@ class FlowerFederation:
         try:
             self.certificates = make_certificates(self.folder / SUPERLINK)
             self._start_superlink()
+            if self._given is None:  # keys and rows must not stay behind, however this process ends
+                self._sweeper = sweeper(self.folder)
             for number, client in enumerate(self.federation, start=1):
                 own = self.folder / f"bank-{number}"
                 node = _Node(own, make_node_key(own, "node"))
@@ -116,6 +115,10 @@ class FlowerFederation:
         self._superlink, self._nodes = None, {}
         if self._given is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+        if self._sweeper is not None:
+            self._sweeper.kill()
+            self._sweeper.communicate()
+            self._sweeper = None
 
     def _home(self, who: str) -> Path:
         return self.folder / SUPERLINK if who == SUPERLINK else self._nodes[who].folder
@@ -239,57 +242,3 @@ class FlowerFederation:
         `submit` and `Submitted.result` do.
         """
         return self.submit(model, plan).result(progress=progress)
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A run that the SuperLink has taken."""
-
-    engine: FlowerFederation
-    model: nn.Module
-    plan: Plan
-    output: Path
-
-    def rounds_done(self) -> int:
-        """How many rounds are finished."""
-        if not (self.output / WEIGHTS).exists():
-            return 0
-        return len(checkpoints.load(self.output / WEIGHTS, fingerprint(self.model, self.plan))[2])
-
-    def _has_done(self, rounds: int) -> bool:
-        return self.rounds_done() >= rounds
-
-    def wait_for_round(self, bank: str, round_: int, timeout: float = 120.0) -> None:
-        """Wait until a bank has received its message of a round (1, 2, ...) and is at work."""
-        self.engine.service(bank).wait_for(f"ROUND {round_}]", timeout)
-
-    def result(self, *, timeout: float = 600.0, progress: bool = True) -> FlowerRun:
-        """Wait for the end, and read the trained model.
-
-        Raises FedlabError if the run failed, the SuperLink has ended, or after `timeout` seconds.
-        """
-        deadline = time.monotonic() + timeout
-        for round_ in progress_bar(range(self.plan.rounds), progress):
-            self._wait(partial(self._has_done, round_ + 1), deadline)
-        self._wait((self.output / STATUS).exists, deadline)
-        status = json.loads((self.output / STATUS).read_text(encoding="utf-8"))
-        mark = fingerprint(self.model, self.plan)
-        weights, _, history = checkpoints.load(self.output / WEIGHTS, mark)
-        return FlowerRun(
-            unflatten(weights, self.model),
-            history,
-            absent=tuple((int(r), bank, why) for r, bank, why in status["absent"]),
-            asked_again=tuple((int(r), bank) for r, bank in status["asked_again"]),
-        )
-
-    def _wait(self, done: Callable[[], bool], deadline: float) -> None:
-        while not done():
-            if (self.output / STATUS).exists():
-                status = json.loads((self.output / STATUS).read_text(encoding="utf-8"))
-                if status["state"] == "failed":
-                    raise FedlabError(f"the run failed: {status['error']}")
-            superlink = self.engine.service(SUPERLINK)
-            if not superlink.alive or time.monotonic() > deadline:
-                last = "\n".join(superlink.text().splitlines()[-8:])
-                raise FedlabError(f"the run does not come to an end. The SuperLink says:\n{last}")
-            time.sleep(0.1)

@@ -19,6 +19,9 @@ from fedlab_utils.errors import FedlabError
 from fedlab_utils.runtimes.tff.launch import guard
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Waits as the guard does. A helper that is about to end may still write, so the folder is removed
+# twice a second for some seconds.
+_SWEEP = 'cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$1"; sleep 0.5; done'
 _GRACE = 5.0  # seconds that a process gets to say goodbye
 _PACKAGE = Path(__file__).resolve().parents[3]
 
@@ -50,6 +53,15 @@ def environment(home: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",  # the parties share one machine here
     }
+
+
+def sweeper(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the process that removes a folder when this process is gone, however it went."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _SWEEP, "sweeper", str(folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def free_port() -> int:

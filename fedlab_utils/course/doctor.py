@@ -23,6 +23,7 @@ _EXTRAS = {
     "syft": "chapter on PySyft",
     "flower": "chapter on Flower",
     "privacy": "chapters on privacy and encryption",
+    "serve": "chapter on deployment",
     "dev": "tests of the course",
 }
 # Distributions whose import name is another one.

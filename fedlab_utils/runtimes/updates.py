@@ -68,24 +68,44 @@ def read_arrays(
     path = Path(path)
     if path.is_symlink() or not path.is_file():
         raise UpdateError(f"{sender}: {path.name} is not an ordinary file; refused.")
-    size, limit = path.stat().st_size, sum(e.bytes + _OVERHEAD for e in expected.values())
+    size, limit = path.stat().st_size, size_limit(expected)
     if size > limit:
         raise UpdateError(
             f"{sender}: {path.name} has {size:,} bytes, at most {limit:,} are expected; refused "
             f"unread."
         )
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file:
+            return parse_arrays(file, sender, expected)
+    except UpdateError:
+        raise
+    except OSError as error:
+        raise UpdateError(
+            f"{sender}: {path.name} is not a sound npz file ({error}); refused."
+        ) from error
+
+
+def size_limit(expected: Mapping[str, Expected]) -> int:
+    """The bytes that a file with these arrays has at most."""
+    return sum(e.bytes + _OVERHEAD for e in expected.values())
+
+
+def parse_arrays(
+    file: IO[bytes], sender: str, expected: Mapping[str, Expected]
+) -> dict[str, np.ndarray]:
+    """Read an npz file that is open or in memory; see `read_arrays`."""
+    try:
+        with zipfile.ZipFile(file) as archive:
             _check_members(archive, sender, expected)
             arrays = {}
             for name, wanted in expected.items():
                 with archive.open(f"{name}.npy") as member:
-                    arrays[name] = _read_array(member, f"{sender}: array {name!r}", wanted)
+                    arrays[name] = read_array(member, f"{sender}: array {name!r}", wanted)
     except UpdateError:
         raise
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         raise UpdateError(
-            f"{sender}: {path.name} is not a sound npz file ({error}); refused."
+            f"{sender}: the file is not a sound npz file ({error}); refused."
         ) from error
     return arrays
 
@@ -105,7 +125,12 @@ def _check_members(archive: zipfile.ZipFile, sender: str, expected: Mapping[str,
             )
 
 
-def _read_array(member: IO[bytes], what: str, wanted: Expected) -> np.ndarray:
+def read_array(member: IO[bytes], what: str, wanted: Expected) -> np.ndarray:
+    """Read one array in NumPy's npy format; every error begins with `what`.
+
+    Raises UpdateError for another shape or type than wanted, Python objects, values that are not
+    finite or out of range, and ValueError for bytes that are no npy file.
+    """
     version = np.lib.format.read_magic(member)
     if version != (1, 0):
         raise UpdateError(f"{what} has the npy version {version}, expected (1, 0); refused.")

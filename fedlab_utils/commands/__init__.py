@@ -1,0 +1,1 @@
+"""What the commands of `fedlab` do. Taught in chapter 14."""

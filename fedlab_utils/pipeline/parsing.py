@@ -67,8 +67,9 @@ def _not_numbers(
         f"column {name!r} should hold numbers, but {at_lines(lines[wrong])} of the file have "
         f"{some([repr(kind[:40]) for kind in kinds])}. "
     )
-    if all(kind.replace(",", "", 1).lstrip("+-").isdigit() for kind in kinds):
-        return text + 'Decimal commas? Read the file with decimal=",".'
+    for sign, name_of in ((",", "commas"), (".", "points")):
+        if all(kind.replace(sign, "", 1).lstrip("+-").isdigit() for kind in kinds):
+            return text + f'Decimal {name_of}? Read the file with decimal="{sign}".'
     if wrong.sum() > 0.5 * (~absent).sum():
         return text + f"Is it a category? Then put {name!r} into categorical=, or into ignore=."
     return text + "Correct these cells, or name what stands for a missing value in missing=."

@@ -21,7 +21,7 @@ from fedlab_utils.detect.scores import reconstruction_error
 from fedlab_utils.federate.aggregators import Aggregator, Mean, RoundAggregator
 from fedlab_utils.federate.fit import Run, fit, fit_local
 from fedlab_utils.models.dense import dense_autoencoder
-from fedlab_utils.pipeline.prepare import Prepared, prepare
+from fedlab_utils.pipeline.preparing import Prepared, prepare
 from fedlab_utils.pipeline.settings import Settings
 from fedlab_utils.pipeline.table import OwnTable
 

@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     )
     from fedlab_utils.attacks.poisoning import Attacked, Knowledge, UpdateAttack
     from fedlab_utils.attacks.reconstruction import Reconstruction, reconstruction_success
-    from fedlab_utils.attacks.success import BackdoorSuccess, backdoor_success, summarise_success
+    from fedlab_utils.attacks.success import (
+        BackdoorSuccess,
+        backdoor_success,
+        success_table,
+        summarise_success,
+    )
     from fedlab_utils.attacks.trainers import Setting, demo_setting, local_trainer, one_client_each
     from fedlab_utils.attacks.update_attacks import (
         ALIE,
@@ -68,6 +73,7 @@ _HOME = {
     "UpdateAttack": "poisoning",
     "BackdoorSuccess": "success",
     "backdoor_success": "success",
+    "success_table": "success",
     "summarise_success": "success",
     "ALIE": "update_attacks",
     "Colluding": "update_attacks",
@@ -126,6 +132,7 @@ __all__ = [
     "poison",
     "reconstruction_success",
     "record",
+    "success_table",
     "summarise_success",
     "tpr_bound",
     "true_positive_rate",

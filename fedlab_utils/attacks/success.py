@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,16 @@ def backdoor_success(
 def _ap(anomalies: np.ndarray, normal: np.ndarray) -> float:
     labels = np.concatenate([np.ones(len(anomalies), bool), np.zeros(len(normal), bool)])
     return average_precision(labels, np.concatenate([anomalies, normal]))
+
+
+def success_table(found: Mapping[str, BackdoorSuccess]) -> pd.DataFrame:
+    """One row per detector: `missed`, `ap_fraud`, `ap_other`, `alarm_rate`, and the prevalences.
+
+    Taught in chapter 13.
+    """
+    import pandas as pd
+
+    return pd.DataFrame.from_dict({n: asdict(s) for n, s in found.items()}, orient="index")
 
 
 def summarise_success(found: Iterable[tuple[str, str, BackdoorSuccess]]) -> pd.DataFrame:

@@ -47,14 +47,15 @@ def pulled(rows: np.ndarray, attackers: np.ndarray, centres: Mapping[str, np.nda
 def breakdown(moved: Mapping[str, Sequence[float]], *, unit: str) -> "Figure":
     """Draw how far each rule's result moves with 0, 1, 2, ... attackers, on a logarithmic axis.
 
-    `unit` says in which unit the distances are. Taught in chapter 13.
+    `unit` says in which unit the distances are; those below 0.01 are drawn there. Taught in
+    chapter 13.
     """
     figure, axes = new_figure()
     words = []
     for i, (name, values) in enumerate(moved.items()):
         axes.plot(
             range(len(values)),
-            list(values),
+            np.maximum(values, 0.01),
             label=name,
             color=COLOURS[i % len(COLOURS)],
             linestyle=LINES[i % len(LINES)],
@@ -113,8 +114,11 @@ def work(signs: Mapping[str, "pd.DataFrame"], riders: Iterable[str]) -> "Figure"
         x, y = points[riding].mean(axis=0)
         words.append(f"{title} at ({x:.2f}, {y:.2f})")
     np.atleast_1d(row)[0].legend(loc="lower right")
-    honest = np.concatenate([t[[n not in names for n in t.index]] for t in signs.values()])
-    low, high = honest[:, 1:].min(), honest[:, 1:].max()
+    both = ["cosine with last", "cosine with others"]
+    honest = np.concatenate(
+        [t.loc[[n not in names for n in t.index], both] for t in signs.values()]
+    )
+    low, high = honest.min(), honest.max()
     alt = (
         f"Cosine with the last update and with the other clients. Honest clients lie between "
         f"{low:.2f} and {high:.2f}; free riders: {', '.join(words)}."

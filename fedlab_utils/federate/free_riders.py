@@ -16,16 +16,18 @@ from fedlab_utils.federate.similarity import cosines
 if TYPE_CHECKING:
     import pandas as pd
 
-SIGNS = ("log norm", "cosine with last", "cosine with others")
-_SUSPICIOUS = np.array([-1.0, 1.0, -1.0])  # small, a copy of what everybody knows, or unrelated
+SIGNS = ("log norm", "cosine with last", "cosine with others", "last over others")
+# Which side is suspicious: small, a copy of what everybody knows, unrelated, news of yesterday.
+_SUSPICIOUS = np.array([-1.0, 1.0, -1.0, 1.0])
 
 
 def contribution_signs(updates: torch.Tensor, last: torch.Tensor) -> np.ndarray:
-    """Three signs of work in each row of updates [K, P], float64 [K, 3] in the order of SIGNS.
+    """Four signs of work in each row of updates [K, P], float64 [K, 4] in the order of SIGNS.
 
     The log10 of the norm (no less than -30); the cosine with `last` [P], the combined update of the
     round before, which everybody can compute from two models; the cosine with the mean of the
-    other rows. Raises FedlabError for fewer than three rows. Taught in chapter 13.
+    other rows; the difference of the two, since who works agrees with this round's work rather
+    than with the last one's. Raises FedlabError for fewer than three rows. Taught in chapter 13.
     """
     if len(updates) < 3:
         raise FedlabError(f"{len(updates)} client(s): to compare with others takes at least three.")
@@ -36,7 +38,7 @@ def contribution_signs(updates: torch.Tensor, last: torch.Tensor) -> np.ndarray:
     to_others = torch.stack(
         [cosines(r[None], o[None])[0, 0] for r, o in zip(rows, others, strict=True)]
     )
-    return torch.stack([norms, to_last, to_others], dim=1).numpy()
+    return torch.stack([norms, to_last, to_others, to_last - to_others], dim=1).numpy()
 
 
 def robust_z(values: np.ndarray) -> np.ndarray:
@@ -91,10 +93,11 @@ class ContributionLog:
     def suspects(self, cut: float = 3.5) -> dict[str, str]:
         """{client: its most suspicious sign} of those beyond `cut` robust deviations.
 
-        Suspicious are a small norm, a high cosine with the last update, and a low one with the
-        others. Free riders must be a minority, and an honest client that is unlike the others can
-        be accused. Whoever sends pure noise is found by an absolute rule too: the cosine of noise
-        with anything is about 0, with deviation 1 / sqrt(P); within three of them is suspicious.
+        Suspicious are a small norm, a high cosine with the last update (by itself, or beside that
+        with the others), and a low one with the others. Free riders must be a minority, and an
+        honest client that is unlike the others can be accused. Whoever sends pure noise is found by
+        an absolute rule too: the cosine of noise with anything is about 0, with deviation
+        1 / sqrt(P); within three of them is suspicious.
         """
         table = self.table()
         signs = table.to_numpy()

@@ -27,6 +27,7 @@ from fedlab_utils.attacks import (
     backdoor_success,
     poison,
     record,
+    success_table,
     summarise_success,
 )
 from fedlab_utils.errors import DataError, FedlabError
@@ -338,6 +339,7 @@ def test_success_counts_what_is_below_the_threshold():
     assert found.prevalence == pytest.approx(50 / 720)
     with pytest.raises(FedlabError, match="no honest client"):
         backdoor_success(First(), members, high, attackers=members.names)
+    assert success_table({"x": found}).loc["x"].to_dict() == vars(found)
     table = summarise_success([("a", "mean", found), ("a", "mean", found), ("b", "mean", found)])
     assert list(table.index) == [("a", "mean"), ("b", "mean")]
     assert table.loc[("a", "mean"), ("missed", "std")] == 0

@@ -79,6 +79,16 @@ def test_a_message_has_the_stated_length_and_comes_back(codec):
     torch.testing.assert_close(alike, back[:1] * 2.0**40)
 
 
+def test_many_clients_are_worked_on_in_portions_with_the_same_bytes():
+    many = torch.randn(300, P, generator=torch.Generator().manual_seed(0))
+    for codec in (QSGD(4, 64), Rotated(LloydMax(2), 64), Deflated(QSGD(4, 64))):
+        messages = codec.encode_all(many, range(300))
+        back = codec.decode_all(messages, P)
+        for k in (0, 217, 218, 219, 299):  # 218 updates of 150 numbers fill a portion
+            assert messages[k] == codec.encode(many[k], k)
+            assert torch.equal(back[k], codec.decode(messages[k], P))
+
+
 @each
 def test_the_mean_of_many_messages_is_the_update_if_the_codec_says_so(codec):
     n, x = 3000, updates()[:2]

@@ -151,9 +151,10 @@ def test_signs_of_work():
     last = torch.tensor([1.0, 0.0])
     updates = torch.tensor([[0.0, 10.0], [0.0, 10.0], [2.0, 0.0], [0.0, 0.0]])
     signs = contribution_signs(updates, last)
-    assert signs[0].tolist() == pytest.approx([1.0, 0.0, 10 / np.hypot(2, 10)])
-    assert signs[2].tolist() == pytest.approx([np.log10(2), 1.0, 0.0])
-    assert signs[3].tolist() == [-30.0, 0.0, 0.0]
+    to_others = 10 / np.hypot(2, 10)
+    assert signs[0].tolist() == pytest.approx([1.0, 0.0, to_others, -to_others])
+    assert signs[2].tolist() == pytest.approx([np.log10(2), 1.0, 0.0, 1.0])
+    assert signs[3].tolist() == [-30.0, 0.0, 0.0, 0.0]
     with pytest.raises(FedlabError, match="at least three"):
         contribution_signs(updates[:2], last)
 

@@ -21,6 +21,7 @@ from fedlab_utils.errors import FedlabError
 MAGIC = b"F\x01"
 _HEADER = struct.Struct("<2sHI")
 _SEED_BYTES = 8
+_PORTION = 1 << 15  # numbers
 
 
 class Codec(ABC):
@@ -123,7 +124,8 @@ class Codec(ABC):
             return []
         drawn = np.asarray([seed % 2**64 for seed in seeds], dtype=np.uint64)
         head = _HEADER.pack(MAGIC, self.mark, updates.shape[1])
-        bodies = self.body(values, drawn)
+        parts = [self.body(values[rows], drawn[rows]) for rows in _portions(*values.shape)]
+        bodies = np.concatenate(parts)
         tails = [s.tobytes() for s in drawn.astype("<u8")] if self.seeded else [b""] * len(drawn)
         return [head + tail + row.tobytes() for tail, row in zip(tails, bodies, strict=True)]
 
@@ -139,7 +141,11 @@ class Codec(ABC):
             at = rows[:, _HEADER.size : self.header_length]
             seeds = np.ascontiguousarray(at).view("<u8")[:, 0].astype(np.uint64)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-            values = self.read(rows[:, self.header_length :], size, seeds).astype(np.float32)
+            parts = [
+                self.read(rows[part, self.header_length :], size, seeds[part]).astype(np.float32)
+                for part in _portions(len(rows), size)
+            ]
+        values = np.concatenate(parts)
         if not np.isfinite(values).all():
             raise self._malformed("its numbers are not all finite")
         return torch.from_numpy(values)
@@ -162,6 +168,12 @@ class Codec(ABC):
         return FedlabError(
             f"{type(self).__name__}: this message cannot be decoded: {why}. Ask the sender again."
         )
+
+
+def _portions(rows: int, size: int) -> list[slice]:
+    """Rows that are worked on at once: more of them would not stay in the cache."""
+    step = max(1, _PORTION // size)
+    return [slice(at, at + step) for at in range(0, rows, step)]
 
 
 def take(bodies: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:

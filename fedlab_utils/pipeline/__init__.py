@@ -1,10 +1,10 @@
 """The whole course on your own CSV file with a client column. Taught in chapter 16.
 
-    from fedlab_utils.pipeline import ColumnMapping, Settings, read_csv, report_html, run_pipeline
+from fedlab_utils.pipeline import ColumnMapping, Settings, read_csv, report_html, run_pipeline
 
-    own = read_csv("my.csv", ColumnMapping(client="hospital", label="disease"))
-    outcome = run_pipeline(own, Settings(rounds=20))
-    report_html(outcome, "report.html")
+own = read_csv("my.csv", ColumnMapping(client="hospital", label="disease"))
+outcome = run_pipeline(own, Settings(rounds=20))
+report_html(outcome, "report.html")
 """
 
 from fedlab_utils.lazy import lazy_names

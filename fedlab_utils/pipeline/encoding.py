@@ -74,9 +74,7 @@ class Encoding:
     categories: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def agree(
-        cls, table: OwnTable, summaries: Sequence[ClientSummary], most: int = 30
-    ) -> Encoding:
+    def agree(cls, table: OwnTable, summaries: Sequence[ClientSummary], most: int = 30) -> Encoding:
         """Make it of the clients' messages, and of the public lists in the mapping.
 
         `most` values of a column get a column of their own. Raises DataError for a numeric column

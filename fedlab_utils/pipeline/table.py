@@ -134,9 +134,7 @@ def read_csv(
     numeric = np.empty((len(cells), len(numeric_names)))
     for i, name in enumerate(numeric_names):
         column = cells.columns[name]
-        numeric[:, i], found = numbers(
-            name, column, mapping.missing_of(name), decimal, cells.lines
-        )
+        numeric[:, i], found = numbers(name, column, mapping.missing_of(name), decimal, cells.lines)
         findings += found
     label = time = None
     if mapping.label is not None:
@@ -148,7 +146,9 @@ def read_csv(
     refuse_errors(source, findings)
     if unused := mapping.unused(cells.header):
         findings.append(Finding("note", "", f"columns that are not used: {some(unused)}."))
-    texts = [categories(cells.columns[name], mapping.missing_of(name)) for name in mapping.categorical]
+    texts = [
+        categories(cells.columns[name], mapping.missing_of(name)) for name in mapping.categorical
+    ]
     table = OwnTable(
         source=source,
         mapping=mapping,

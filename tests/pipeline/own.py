@@ -20,7 +20,12 @@ def lines_of(
         odd = label and i % 10 == 0
         a = rng.normal()
         b = a + 0.1 * rng.normal() if not odd else -a + 2 * rng.normal()
-        row = [f"bank {i % clients}", f"{10 + 3 * a:.4f}", f"{b:.4f}", "ab"[int(rng.random() < 0.3)]]
+        row = [
+            f"bank {i % clients}",
+            f"{10 + 3 * a:.4f}",
+            f"{b:.4f}",
+            "ab"[int(rng.random() < 0.3)],
+        ]
         out.append(row + ["1" if odd else "0"] * label + [f"2026-01-{1 + i % 28:02d}"] * time)
     return out
 

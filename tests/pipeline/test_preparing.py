@@ -44,7 +44,11 @@ TEXT = replace(MAPPING, categorical=("kind", "extra"))
         (["7"] * N, NUMBER, "is 7.0 in all rows"),
         ([str(i) for i in range(N)], NUMBER, "looks like an identifier"),
         ([f"id {i}" for i in range(N)], TEXT, "looks like an identifier"),
-        (["0" if i % 3 == 2 else str(i % 7) for i in range(N)], NUMBER, "0 in all rows of 'bank 2'"),
+        (
+            ["0" if i % 3 == 2 else str(i % 7) for i in range(N)],
+            NUMBER,
+            "0 in all rows of 'bank 2'",
+        ),
         ([f"city {i % 3}" for i in range(N)], TEXT, "names the client"),
         ([str(i % 3) for i in range(N)], NUMBER, "names the client"),
         ([str(3 * y + i % 2) for i, y in enumerate(FRAUD)], NUMBER, "alone has an AUC of 1.000"),
@@ -95,9 +99,7 @@ def test_duplicates_and_classes_are_noticed(tmp_path: Path) -> None:
     assert "90% of the rows are anomalies" in "".join(map(str, table_of(tmp_path, turned).findings))
 
 
-@given(
-    st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.integers(0, 3), st.booleans(), st.booleans()
-)
+@given(st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.integers(0, 3), st.booleans(), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_splits_keep_clients_time_and_anomalies_apart(
     test: float, calibration: float, seed: int, timed: bool, labelled: bool
@@ -249,7 +251,9 @@ def test_missing_numbers_become_the_mean_and_constants_stay_quiet(tmp_path: Path
 def test_too_little_to_encode(tmp_path: Path) -> None:
     rows = lines_of()
     with pytest.raises(DataError, match="only one feature"):
-        prepare(table_of(tmp_path, rows, replace(MAPPING, ignore=("hours", "kind"), categorical=())))
+        prepare(
+            table_of(tmp_path, rows, replace(MAPPING, ignore=("hours", "kind"), categorical=()))
+        )
     table = table_of(tmp_path, rows)
     train = split_rows(table).part == "train"
     gone = table.numeric.copy()

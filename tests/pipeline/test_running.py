@@ -234,7 +234,9 @@ def test_hostile_names_stay_text(labelled: Outcome, names: list[str]) -> None:
         assert_harmless(report_html(hostile, title=title))
 
 
-@pytest.mark.parametrize("name", ["$\\frac{$", "$x_{$ and $y$", "ß漢字🦊", "\x00\x1b[31m", "a" * 300])
+@pytest.mark.parametrize(
+    "name", ["$\\frac{$", "$x_{$ and $y$", "ß漢字🦊", "\x00\x1b[31m", "a" * 300]
+)
 def test_hostile_names_can_be_drawn(
     labelled: Outcome, name: str, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -1,7 +1,7 @@
 """The table and the figure of chapter 15: every technique beside the others."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _PANELS = (
     ("AP pooled", "AP\n● all, ○ worst", False),
     ("rows found", "Rows found\nat server", False),
     ("members", "Members\nfound (AUC)", False),
-    ("fraud missed", "Fraud of two\nliars missed", False),
+    ("fraud missed", "Fraud missed\n● liars, ○ honest", False),
     ("bytes", "kB up\nper round", True),
     ("seconds", "Seconds\nper round", True),
 )
@@ -28,20 +28,23 @@ def readable(table: "pd.DataFrame") -> "pd.DataFrame":
     """The table of all techniques as text: AP as mean ± deviation, shares in per cent.
 
     Columns of `table`: "AP pooled", "AP worst client" and "AP unseen", each with its deviation in
-    "... std"; "rows found" and "fraud missed" (shares), "members" (an AUC), "bytes", "seconds";
-    others are left as they are. nan becomes a dash. Taught in chapter 15.
+    "... std"; "rows found" and "fraud missed" (shares; the latter beside "fraud missed, honest"),
+    "members" (an AUC), "bytes", "seconds"; others stay. nan becomes a dash. Taught in chapter 15.
     """
     import pandas as pd
 
     done = {}
     for name in table.columns:
         values = table[name]
-        if name.endswith(" std"):
+        if name.endswith((" std", ", honest")):
             continue
         if name in _SPREAD:
             pairs = zip(values, table[f"{name} std"], strict=True)
             done[name] = ["–" if v != v else f"{v:.3f} ± {s:.3f}" for v, s in pairs]
-        elif name in ("rows found", "fraud missed"):
+        elif name == "fraud missed":
+            pairs = zip(table[f"{name}, honest"], values, strict=True)
+            done[name] = ["–" if v != v else f"{before:.0%} → {v:.0%}" for before, v in pairs]
+        elif name == "rows found":
             done[name] = ["–" if v != v else f"{v:.0%}" for v in values]
         elif name in ("members", "seconds"):
             done[name] = ["–" if v != v else f"{v:.2f}" for v in values]
@@ -73,8 +76,9 @@ def everything(table: "pd.DataFrame", *, chance: Mapping[str, float], floor: flo
         axes.set_yticks(places, [""] * len(table))
         axes.tick_params(labelsize=8, length=0)
     first = panels[0]
-    worst = table["AP worst client"].astype(float).to_numpy()
-    first.plot(worst, places, linestyle="none", marker="o", color="black", markerfacecolor="white")
+    for axes, column in ((first, "AP worst client"), (panels[3], "fraud missed, honest")):
+        values = table[column].astype(float).to_numpy()
+        axes.plot(values, places, "o", color="black", markerfacecolor="white")
     first.axvline(floor, color=COLOURS[3], linestyle="--", linewidth=1.2)
     first.axvline(chance["AP"], color="black", linestyle=":", linewidth=1.2)
     first.set_xlim(0, None)
@@ -82,8 +86,7 @@ def everything(table: "pd.DataFrame", *, chance: Mapping[str, float], floor: flo
     panels[2].set_xlim(0.45, 1.02)
     for axes in (panels[1], panels[3]):
         axes.set_xlim(-0.08, 1.08)
-    names = [f"{name}\nserver: {seen}" for name, seen in table["the server sees"].items()]
-    first.set_yticks(places, names, fontsize=8)
+    first.set_yticks(places, [_name(name, row) for name, row in table.iterrows()], fontsize=8)
     first.set_xlabel("-- untrained, ·· guessing", fontsize=8)
     return describe(figure, _words(table, floor, chance))
 
@@ -105,6 +108,11 @@ def _panel(axes: "Axes", places: np.ndarray, values: np.ndarray, logarithmic: bo
     axes.grid(axis="y", visible=True)
 
 
+def _name(name: Hashable, row: "pd.Series[Any]") -> str:
+    promise = "" if row["epsilon"] == "none" else f", ε {row['epsilon']}"
+    return f"{name}{promise}\nserver: {row['server sees']}"
+
+
 def _words(table: "pd.DataFrame", floor: float, chance: Mapping[str, float]) -> str:
     parts = []
     for name, row in table.iterrows():
@@ -117,7 +125,7 @@ def _words(table: "pd.DataFrame", floor: float, chance: Mapping[str, float]) -> 
         ):
             if row[column] == row[column]:
                 told.append(f"{word} {row[column]:{form}}")
-        parts.append(f"{name}: {', '.join(told)}, server sees {row['the server sees']}")
+        parts.append(f"{name}: {', '.join(told)}, server sees {row['server sees']}")
     return (
         f"Every technique. An untrained model has AP {floor:.2f}, guessing {chance['AP']:.3f}. "
         + "; ".join(parts)

@@ -51,7 +51,9 @@ def _without_values(table: OwnTable) -> list[Finding]:
             )
             found.append(Finding("error", name, text))
         elif len(there) == len(values) and (there == there[0]).all():
-            text = f"column {name!r} is {there[0]} in all rows, so it says nothing: put it into ignore=."
+            text = (
+                f"column {name!r} is {there[0]} in all rows: it says nothing. Put it into ignore=."
+            )
             found.append(Finding("warning", name, text))
     return found
 
@@ -82,8 +84,8 @@ def _client_constants(table: OwnTable) -> list[Finding]:
         single = {client: own[0] for client, own in each.items() if len(own) == 1}
         if len(set(single.values())) > 1 and len(single) == len(groups):
             text = (
-                f"column {name!r} is the same in all rows of a client, and differs between clients: "
-                f"it names the client and tells nothing else. Put it into ignore=."
+                f"column {name!r} is the same in all rows of a client, and differs between "
+                f"clients: it names the client and tells nothing else. Put it into ignore=."
             )
             found.append(Finding("warning", name, text))
         elif values.dtype.kind == "f" and len(single) < len(groups):
@@ -162,8 +164,8 @@ def _classes(table: OwnTable) -> list[Finding]:
     found = []
     if clean:
         text = (
-            f"no known anomaly at {some(clean)}: there the detector cannot be tested, so AP and AUC "
-            f"are not defined and the client is not in the mean or the worst."
+            f"no known anomaly at {some(clean)}: there the detector cannot be tested, so AP and "
+            f"AUC are not defined and the client is not in the mean or the worst."
         )
         found.append(Finding("warning", clean[0], text))
     if full:

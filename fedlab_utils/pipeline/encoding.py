@@ -100,8 +100,8 @@ class Encoding:
         encoding = cls(means, categories)
         if len(encoding.features) < 2:
             raise DataError(
-                f"{table.source}: only one feature is left ({encoding.features[0]!r}); a detector of "
-                f"odd combinations needs two or more."
+                f"{table.source}: only one feature is left ({encoding.features[0]!r}); a detector "
+                f"of odd combinations needs two or more."
             )
         return encoding
 

@@ -53,9 +53,9 @@ def limits(outcome: Outcome) -> list[str]:
     ]
     if outcome.guarantee is not None:
         said.append(
-            f"Differential privacy of single rows, epsilon {outcome.guarantee.epsilon:.3g} at delta "
-            f"{settings.delta:g}, covers the training. It does not cover the counts and sums that "
-            f"encode and standardise, the threshold, the choice of settings, or this report."
+            f"Differential privacy of single rows, epsilon {outcome.guarantee.epsilon:.3g} at "
+            f"delta {settings.delta:g}, covers the training. It does not cover the counts and sums "
+            f"that encode and standardise, the threshold, the choice of settings, or this report."
         )
     else:
         said.append(

@@ -50,9 +50,10 @@ def ap_by_client(outcome: Outcome) -> Figure | None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     better = int((table[FEDERATED] > table[LOCAL]).sum())
     alt = (
-        f"Average precision at {len(table)} clients. Federated: mean {table[FEDERATED].mean():.3f}, "
-        f"lowest {table[FEDERATED].min():.3f}; local: mean {table[LOCAL].mean():.3f}, lowest "
-        f"{table[LOCAL].min():.3f}. Federated is higher than local at {better} of {len(table)}."
+        f"Average precision at {_shown(len(table), outcome)} clients. Federated: mean "
+        f"{table[FEDERATED].mean():.3f}, lowest {table[FEDERATED].min():.3f}; local: mean "
+        f"{table[LOCAL].mean():.3f}, lowest {table[LOCAL].min():.3f}. Federated is higher than "
+        f"local at {better} of {len(table)}."
     )
     return describe(figure, alt)
 
@@ -78,12 +79,18 @@ def scores_and_threshold(outcome: Outcome) -> Figure:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     shares = [float((s > outcome.threshold).mean()) for s in scores]
     alt = (
-        f"Scores of the test rows at {len(members)} clients, and the threshold "
+        f"Scores of the test rows at {_shown(len(members), outcome)} clients, and the threshold "
         f"{outcome.threshold:.3g}. Medians from {min(t[2] for t in tails):.3g} to "
         f"{max(t[2] for t in tails):.3g}; above the threshold are {min(shares):.1%} to "
         f"{max(shares):.1%} of a client's test rows."
     )
     return describe(figure, alt)
+
+
+def _shown(drawn: int, outcome: Outcome) -> str:
+    """ "7", or "the first 25 of 120"."""
+    everyone = len(outcome.prepared.federation.everyone)
+    return f"{drawn}" if drawn < MOST_CLIENTS else f"the first {drawn} of {everyone}"
 
 
 def training_loss(outcome: Outcome) -> Figure:

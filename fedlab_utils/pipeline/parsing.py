@@ -27,7 +27,7 @@ def numbers(
     absent = missing_cells(cells, missing)
     values = np.full(len(cells), np.nan)
     wrong = np.zeros(len(cells), dtype=bool)
-    for i in np.flatnonzero(~absent):
+    for i in np.flatnonzero(~absent).tolist():
         try:
             values[i] = _number(cells[i], decimal)
         except ValueError:
@@ -62,7 +62,7 @@ def _not_numbers(
     name: str, cells: Sequence[str], wrong: np.ndarray, absent: np.ndarray, lines: np.ndarray
 ) -> str:
     """What is wrong with a column of numbers, and the advice that fits."""
-    kinds = list(dict.fromkeys(cells[i] for i in np.flatnonzero(wrong)))
+    kinds = list(dict.fromkeys(cells[i] for i in np.flatnonzero(wrong).tolist()))
     text = (
         f"column {name!r} should hold numbers, but {at_lines(lines[wrong])} of the file have "
         f"{some([repr(kind[:40]) for kind in kinds])}. "
@@ -92,8 +92,8 @@ def labels(
     absent = missing_cells(cells, [w for w in mapping.missing if w not in (mapping.anomaly or ())])
     if absent.any():
         text = (
-            f"label column {name!r}: no label at {at_lines(lines[absent])}. Fill in or delete these "
-            f"rows, or set label=None and go on without labels."
+            f"label column {name!r}: no label at {at_lines(lines[absent])}. Fill in or delete "
+            f"these rows, or set label=None and go on without labels."
         )
         return none, [Finding("error", name, text)]
     kinds = sorted(set(cells))
@@ -156,8 +156,8 @@ def times(
             else f"dates like {mapping.time_format!r}"
         )
         text = (
-            f"time column {name!r}: {first[:40]!r} at {at_lines(lines[wrong])} is no time. Expected "
-            f"are {wanted}."
+            f"time column {name!r}: {first[:40]!r} at {at_lines(lines[wrong])} is no time. "
+            f"Expected are {wanted}."
         )
         return np.zeros(len(cells)), [Finding("error", name, text)]
     since = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds()

@@ -126,8 +126,8 @@ def _thresholds(outcome: Outcome) -> list[str]:
         frame = frame.drop(columns=["own recall", "federated recall"])
     text = (
         f"An alarm is a score above the threshold. Thresholds were set on rows without labels, for "
-        f"{outcome.settings.alarm_rate:.1%} alarms among normal rows; the alarm rate is that of the "
-        f"{normal}. The federated threshold is {outcome.threshold:.4g}."
+        f"{outcome.settings.alarm_rate:.1%} alarms among normal rows; the alarm rate is that of "
+        f"the {normal}. The federated threshold is {outcome.threshold:.4g}."
     )
     return [
         f"<p>{escape(text)}</p>",

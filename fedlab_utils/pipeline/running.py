@@ -140,7 +140,10 @@ def run_pipeline(
     prepared, run, local = first
     threshold = _threshold(run.model, prepared.federation, settings)
     rows = np.concatenate([client.x_train for client in prepared.federation])
-    private = settings.private(prepared.federation.sizes)
+    private, sizes = settings.private(prepared.federation.sizes), prepared.federation.sizes
+    guarantee = None
+    if private is not None:
+        guarantee = private.statement(sizes, settings.rounds, settings.delta)
     return Outcome(
         table=table,
         settings=settings,
@@ -155,8 +158,7 @@ def run_pipeline(
             NORM: RowNorm.fit(rows),
             FOREST: isolation_forest(rows, settings.seeds[0]),
         },
-        guarantee=private
-        and private.statement(prepared.federation.sizes, settings.rounds, settings.delta),
+        guarantee=guarantee,
     )
 
 
@@ -193,9 +195,9 @@ def _train(
         seed=seed,
         progress=False,
     )
-    options = {"rounds": settings.rounds, "local": settings.local, "seed": seed}
-    local = fit_local(start, federation, **options)
-    central = fit(start, federation.pooled_federation(), progress=False, **options)
+    rounds, solver, whole = settings.rounds, settings.local, federation.pooled_federation()
+    local = fit_local(start, federation, rounds=rounds, local=solver, seed=seed)
+    central = fit(start, whole, rounds=rounds, local=solver, seed=seed, progress=False)
     return run, local, central.model
 
 

@@ -72,15 +72,15 @@ class Settings:
         """Raise FedlabError if the settings do not fit the clients, before anything is trained."""
         if self.masks and len(federation) < 3:
             raise FedlabError(
-                f"masks=True with {len(federation)} members: of a sum of two, each can subtract its "
-                f"own part and has the other's. Use masks=False, or find a third member."
+                f"masks=True with {len(federation)} members: of a sum of two, each can subtract "
+                f"its own part and has the other's. Use masks=False, or find a third member."
             )
         held = sum(len(client.x_calibration) for client in federation)
         if (held + 1) * self.alarm_rate < 1:
             raise FedlabError(
                 f"{held} rows for thresholds are too few for alarm_rate={self.alarm_rate:g}: the "
-                f"smallest possible is {1 / (held + 1):.3g}. Ask for a higher one, or hold back more "
-                f"rows with calibration_fraction=."
+                f"smallest possible is {1 / (held + 1):.3g}. Ask for a higher one, or hold back "
+                f"more rows with calibration_fraction=."
             )
 
     def private(self, sizes: np.ndarray) -> DPSGD | None:

@@ -70,8 +70,9 @@ def split_rows(
             else "give their rows to a common client"
         )
         raise DataError(
-            f"{table.source}: {len(small)} client(s) have fewer than {min_rows} normal rows to train "
-            f"on: {some(small)}. Name them in leave_out= (or one as unseen=), lower min_rows=, or {hint}."
+            f"{table.source}: {len(small)} client(s) have fewer than {min_rows} normal rows to "
+            f"train on: {some(small)}. Name them in leave_out= (or one as unseen=), lower "
+            f"min_rows=, or {hint}."
         )
     findings += _thin(table, part, known)
     return Split(part, tuple(findings))

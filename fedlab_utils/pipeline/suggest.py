@@ -43,7 +43,10 @@ def suggest_mapping(
     for name in cells.header:
         if name not in (client, label, time):
             found[_kind(name, cells.columns[name], decimal, cells.lines)].append(name)
-    return ColumnMapping(client=client, label=label, time=time, **found)
+    numeric, categorical, ignore = found["numeric"], found["categorical"], found["ignore"]
+    return ColumnMapping(
+        client, label, time=time, numeric=numeric, categorical=categorical, ignore=ignore
+    )
 
 
 def _kind(name: str, column: list[str], decimal: str, lines: np.ndarray) -> str:

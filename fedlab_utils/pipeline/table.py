@@ -184,8 +184,9 @@ def _without(cells: Cells, mapping: ColumnMapping, source: str) -> tuple[Cells, 
     for name in mapping.leave_out:
         if name not in there:
             raise DataError(
-                f"{source}: leave_out= names {name!r}, which is no client.{near_matches(name, there)}"
-                f" The column {mapping.client!r} has {some(there)}."
+                f"{source}: leave_out= names {name!r}, which "
+                f"is no client.{near_matches(name, there)} The column {mapping.client!r} has "
+                f"{some(there)}."
             )
     keep = [i for i, name in enumerate(column) if name not in mapping.leave_out]
     if not keep:

@@ -30,10 +30,10 @@ def members_needed(
         lambda z, clip, p, signal, share: z * clip * sqrt(p) / (share * signal),
     ),
     hints=(
-        "How long is a vector of 100 numbers with deviation 1? And what does dividing by the number "
-        "of members do to it?",
-        "noise_multiplier * clip * sqrt(parameters) / members <= share * signal. Solve for members, "
-        "and round up.",
+        "How long is a vector of 100 numbers with deviation 1? And what does dividing by the "
+        "number of members do to it?",
+        "noise_multiplier * clip * sqrt(parameters) / members <= share * signal. Solve for "
+        "members, and round up.",
     ),
 )
 def check_members_needed(answer: Any) -> None:

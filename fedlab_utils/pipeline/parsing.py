@@ -64,8 +64,8 @@ def _not_numbers(
     """What is wrong with a column of numbers, and the advice that fits."""
     kinds = list(dict.fromkeys(cells[i] for i in np.flatnonzero(wrong).tolist()))
     text = (
-        f"column {name!r} should hold numbers, but {at_lines(lines[wrong])} of the file have "
-        f"{some([repr(kind[:40]) for kind in kinds])}. "
+        f"column {name!r} should hold numbers, but has {some([repr(kind[:40]) for kind in kinds])} "
+        f"at {at_lines(lines[wrong])}. "
     )
     for sign, name_of in ((",", "commas"), (".", "points")):
         if all(kind.replace(sign, "", 1).lstrip("+-").isdigit() for kind in kinds):

@@ -164,7 +164,10 @@ def _linear(outcome: Outcome) -> list[Any]:
 
 def _table(frame: pd.DataFrame, caption: str) -> str:
     """A table with every cell escaped (pandas does it) under an escaped caption."""
-    html = frame.to_html(border=0, na_rep="-", escape=True, float_format=lambda v: f"{v:.4g}")
+    import pandas as pd
+
+    with pd.option_context("display.max_colwidth", None):  # or long texts would be cut
+        html = frame.to_html(border=0, na_rep="-", escape=True, float_format=lambda v: f"{v:.4g}")
     head, rest = html.split(">", 1)
     return f"{head}><caption>{escape(caption)}</caption>{rest}"
 

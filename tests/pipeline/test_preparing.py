@@ -78,6 +78,14 @@ def test_what_is_ordinary_is_not(tmp_path: Path, column: list[str], mapping: Col
     assert warnings_of(tmp_path, column, mapping) == ""
 
 
+def test_findings_are_listed_warnings_first(tmp_path: Path) -> None:
+    few = replace(MAPPING, numeric=("amount",), leave_out=("bank 2",))
+    listed = table_of(tmp_path, [*lines_of(), lines_of()[2]], few).findings_table()
+    assert listed["level"].tolist() == ["warning", "note", "note"]
+    assert listed["about"].tolist() == ["the file"] * 3
+    assert "1 of 121 rows" in listed["what"][0]
+
+
 def test_a_feature_without_values_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'extra' has no value"):
         warnings_of(tmp_path, [""] * N, NUMBER)

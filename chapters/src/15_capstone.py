@@ -25,7 +25,7 @@
 # ## 15.1 One federation
 #
 # Ten banks that differ, and an eleventh that takes no part and wants to use the result. Five rounds with
-# four local epochs each (chapter 12: talking less costs nothing here). Three seeds throughout: they
+# four local epochs each (chapter 12: talking less costs little here). Three seeds throughout: they
 # change the banks, the first weights and the order of the rows.
 
 # %%
@@ -53,6 +53,7 @@ seeds, rounds = range(3), 5
 sgd = fl.SGD(lr=0.3, epochs=4, batch_size=64, momentum=0.9)
 
 
+# %%
 @cache
 def banks(seed):
     """The federation and the untrained model of a seed."""
@@ -68,6 +69,7 @@ def train(seed, data=None, local=sgd, aggregator=None, rounds=rounds):
     return fl.fit(start, data or federation, progress=False, **options)
 
 
+# %%
 federation, start = banks(0)
 weights = fl.flatten(start)
 P, K = len(weights), len(federation)
@@ -109,6 +111,7 @@ from fedlab_utils.federate import RowStore, train_stacked
 
 store = RowStore([client.x_train for client in federation], start)
 updates, _ = train_stacked(start, weights, store, np.arange(K), sgd, 0, 0)
+# %%
 z_bank = dp.noise_for_epsilon(epsilon, 0.01, 1.0, rounds)
 noise = z_bank * 5.0 * np.sqrt(P) / K
 print(f"updates have norms of {updates.norm(dim=1).min():.1f} to {updates.norm(dim=1).max():.1f}")
@@ -141,6 +144,7 @@ from fedlab_utils.federate import (
 )
 from fedlab_utils.privacy.secure import SecureMean
 
+# %%
 three_bits = compress.Rotated(compress.LloydMax(3))
 plans = {
     "FedAvg (03)": {},
@@ -255,6 +259,7 @@ from fedlab_utils.privacy import he
 
 keys, ckks = he.PaillierKeyHolder(), he.CKKSKeyHolder(he.SUM)
 locks = {"Paillier (08)": he.PaillierMean(keys=keys), "CKKS (08)": he.CKKSMean(keys=ckks)}
+# %%
 plain = train(0, rounds=1)
 locked = {name: train(0, rounds=1, aggregator=lock) for name, lock in locks.items()}
 for name, run in locked.items():
@@ -291,6 +296,7 @@ reports = []
 for seed in tqdm(seeds, desc="tests"):
     models = {name: runs[name, seed].personal or runs[name, seed].model for name in plans}
     reports.append(fl.evaluate(models | others(seed), banks(seed)[0], seed=seed))
+# %%
 quality = fl.summarise(reports)
 shown = detect.format_summary(quality)
 save_results("15", "Every technique: detection on payments, three seeds", shown)
@@ -324,6 +330,7 @@ budget = 0.01  # one alarm in a hundred normal payments
 judge = detect.as_detector(runs["stack", 0].model)
 parts = [detect.ScoreHistogram.of(judge.score(c.x_calibration)) for c in federation]
 vectors = [part.to_vector() for part in parts]
+# %%
 total = detect.add_counts(vectors, federation.names, count_sum)
 summed = detect.ScoreHistogram.from_vector(total, parts[0].edges)
 threshold = detect.federated_threshold([summed], budget)
@@ -350,6 +357,7 @@ one_step = fl.SGD(lr=0.3, epochs=1, batch_size=None)
 noisy_step = DPSGD(0.3, clip=0.5, noise_multiplier=z, sample_rate=1.0, steps=1)
 
 
+# %%
 def single(k, local):
     """Bank 3's payment k, and the updates [10, P] when each bank steps on its payment k."""
     parts = [client.x_train[k : k + 1] for client in federation]
@@ -363,6 +371,7 @@ def single(k, local):
 from fedlab_utils.privacy.secure import FixedPoint, Identity, encode_weighted, invite, run_round
 
 
+# %%
 def masked_message(trained):
     """Bank 3's upload in a round of the secure sum."""
     heard, people = [], [Identity(name) for name in federation.names]
@@ -408,6 +417,7 @@ def stolen(row, update):
     return attacks.reconstruction_success(row, found.rows).recovered
 
 
+# %%
 inverted = {}
 for k in seeds:
     row, views = seen_at_server(k)
@@ -439,6 +449,7 @@ open_stack = NormBound(
 )
 
 
+# %%
 def federated(local=long, aggregator=None, clients=5):
     """A procedure to attack: five rounds in a small federation."""
     options = {"clients": clients, "rounds": rounds, "local": local, "aggregator": aggregator}
@@ -451,6 +462,7 @@ def forests(parts, seed):
     return [detect.grow_common(attacks.one_client_each([p]), trees=50, seed=seed) for p in parts]
 
 
+# %%
 procedures = {
     "central (01)": federated(clients=1),
     "FedAvg (03)": federated(),
@@ -470,6 +482,7 @@ for name, procedure in tqdm(procedures.items(), desc="membership"):
         procedure, small.pool, members=small.members, targets=8, shadows=24
     )
     told[name] = report.to_frame().loc["LiRA online"]
+# %%
 members = pd.DataFrame(told).T[["AUC", "AUC low", "AUC high", "TPR at 1% FPR"]]
 save_results("15", "Membership inference on small federations, eight targets", members)
 members.round(2)
@@ -498,6 +511,7 @@ testing = attacks.FraudPattern(
     {"amount": -2.0, "amount_vs_past": -2.2, "online": 2.66, "distance": -1.3,
      "hour_sin": 1.0, "hour_cos": 1.8, "count_1d": 2.5, "since_last": -1.8}
 )  # fmt: skip
+# %%
 bad = ["bank 3", "bank 8"]
 
 
@@ -526,6 +540,7 @@ def missed(model, seed):
     return attacks.backdoor_success(model, banks(seed)[0], testing, attackers=bad).missed
 
 
+# %%
 fraud = {}
 for seed in tqdm(seeds, desc="poisoning"):
     poisoned = attacks.poison(banks(seed)[0], testing, bad, share=0.5, seed=seed)
@@ -589,6 +604,7 @@ result_of = {
 }
 
 
+# %%
 def measured(name):
     """The attacks on one technique, and its cost in a round."""
     same, mean = result_of.get(name, name), lambda when: np.mean([f[when] for f in fraud[same]])
@@ -619,6 +635,7 @@ all_rows = 4 * sum(federation.sizes) / K * federation.n_features
 for name in ("central (01)", "isolation forest (central)"):
     table.loc[name, ["rows found", "bytes"]] = 1.0, all_rows
 table.loc["forest of counts (10)", "bytes"] = 4 * 100 * 256
+# %%
 final = figures_capstone.readable(table)
 save_results("15", "Every technique in one table, three seeds", final, headline=True)
 final
@@ -643,7 +660,7 @@ show(figures_capstone.everything(table, chance=chance, floor=floor), name="capst
 # %% [markdown]
 # No row is good in every panel. **Locks** (masks, Paillier, CKKS) empty the second panel, and leave
 # all others as they were, for some bytes and seconds. **Noise** at the banks (DP-SGD) empties the second and the
-# third, and is paid for in the first. **Robust rules** empty the fourth, and need a server that sees each update.
+# third, and is paid for in the first. **Robust rules** nearly empty the fourth, and need a server that sees each update.
 # **Compression** moves the fifth panel only. The stack is best in the second, third and (but for the
 # codec) fifth, and bad in the first and fourth.
 #

@@ -46,7 +46,7 @@ def ap_by_client(outcome: Outcome) -> Figure | None:
     axes.plot(table["prevalence"], places, "|", color="black", markersize=12, label="chance")
     axes.set_yticks(places, [label(str(name)) for name in table.index])
     axes.set(xlabel="Average precision", ylabel="Client", xlim=(-0.02, 1.02))
-    axes.invert_yaxis()
+    axes.set_ylim(len(table) - 0.5, -0.5)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     better = int((table[FEDERATED] > table[LOCAL]).sum())
     alt = (
@@ -75,7 +75,7 @@ def scores_and_threshold(outcome: Outcome) -> Figure:
     axes.set_xscale("log")
     axes.set_yticks(range(len(members)), [label(client.name) for client in members])
     axes.set(xlabel="Score (reconstruction error)", ylabel="Client")
-    axes.invert_yaxis()
+    axes.set_ylim(len(members) - 0.5, -0.5)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     shares = [float((s > outcome.threshold).mean()) for s in scores]
     alt = (

@@ -521,7 +521,8 @@ def lying(aggregator):
 
 # %% [markdown]
 # Under masks, who enforces the bound of the stack? Nobody can: the server does not see the updates. So we
-# try it in both ways: with a bound that everybody keeps to, and with two banks that ignore it.
+# try it in both ways: with a bound that everybody keeps to, and with two banks that ignore it. (The sum is
+# an open one here, without masks and rounding: neither changes what a lie can do.)
 
 # %%
 open_sum = compress.CompressedSum(turn, fl.Mean(False))

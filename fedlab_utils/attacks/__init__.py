@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from fedlab_utils.attacks.poisoning import Attacked, Knowledge, UpdateAttack
     from fedlab_utils.attacks.reconstruction import Reconstruction, reconstruction_success
+    from fedlab_utils.attacks.small_federations import federated_trainer
     from fedlab_utils.attacks.success import (
         BackdoorSuccess,
         backdoor_success,
@@ -89,6 +90,7 @@ _HOME = {
     "Reconstruction": "reconstruction",
     "Setting": "trainers",
     "demo_setting": "trainers",
+    "federated_trainer": "small_federations",
     "invert_update": "gradient_inversion",
     "lira": "membership",
     "local_trainer": "trainers",
@@ -123,6 +125,7 @@ __all__ = [
     "alie_deviations",
     "backdoor_success",
     "demo_setting",
+    "federated_trainer",
     "invert_update",
     "lira",
     "local_trainer",

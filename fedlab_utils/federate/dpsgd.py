@@ -11,7 +11,7 @@ from torch import nn
 
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate.batches import RowStore, fetch_batches
-from fedlab_utils.federate.engine import in_chunks, take_steps
+from fedlab_utils.federate.engine import in_chunks, rows_of, take_steps
 from fedlab_utils.federate.solvers import SGD, Engine
 from fedlab_utils.models.flat import unflatten
 from fedlab_utils.models.stacked_dense import LANES
@@ -187,12 +187,12 @@ def train_stacked_privately(
     widths = np.array([_width(int(rows)) for rows in largest], dtype=np.int64)
 
     def work(chosen: np.ndarray, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return _train_chunk(
-            local, model, weights, store, clients[chosen], [drawn[i] for i in chosen], width
-        )  # fmt: skip
+        own, draws = rows_of(weights, chosen), [drawn[i] for i in chosen]
+        return _train_chunk(local, model, own, store, clients[chosen], draws, width)
 
-    per_row = store.floats_per_row() if store.dense else weights.numel()
-    return in_chunks(work, weights.numel(), per_row, steps, widths, chunk)
+    size = weights.shape[-1]
+    per_row = store.floats_per_row() if store.dense else size
+    return in_chunks(work, size, per_row, steps, widths, chunk)
 
 
 def _width(largest: int) -> int:
@@ -221,7 +221,7 @@ def _train_chunk(
     expected = np.array([local.rate(int(n)) * n for n in store.sizes[clients]])
     scale = torch.from_numpy((1 / expected).astype(np.float32))
     deviation = (local.noise_multiplier * local.clip * scale).unsqueeze(1)
-    noise = _noise([stream for _, stream in drawn], steps, weights.numel())
+    noise = _noise([stream for _, stream in drawn], steps, weights.shape[-1])
     stacked = clipped_model(model, weights, len(clients), width)
     sgd = SGD(lr=local.lr, momentum=local.momentum)
     batches = fetch_batches(store, clients, _schedule(plans, steps, width), width)
@@ -271,10 +271,11 @@ def _train_loop(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The readable reference: one client after the other, one row after the other."""
     sgd = SGD(lr=local.lr, momentum=local.momentum)
-    updates = torch.empty(len(clients), weights.numel())
+    updates = torch.empty(len(clients), weights.shape[-1])
     losses = torch.empty(len(clients))
     for i, client in enumerate(clients):
-        rows, own, velocity = store.of(client), weights.clone(), None
+        rows, begin, velocity = store.of(client), rows_of(weights, i), None
+        own = begin.clone()
         expected = local.rate(len(rows)) * len(rows)
         batches, stream = local.draw(int(client), len(rows), seed, round_)
         loss_sum, seen = 0.0, 0
@@ -288,5 +289,5 @@ def _train_loop(
             total += local.noise_multiplier * local.clip * noise
             velocity = sgd.step(own, total / expected, velocity)
             seen += len(batch)
-        updates[i], losses[i] = own - weights, loss_sum / max(seen, 1)
+        updates[i], losses[i] = own - begin, loss_sum / max(seen, 1)
     return updates, losses

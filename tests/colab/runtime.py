@@ -71,9 +71,9 @@ def find_python(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     known = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))]
     for python in filter(None, known):
-        probe = [str(python), "-c", f"import sys, venv; sys.exit({version!r} != '%d.%d' % "]
-        probe[-1] += "sys.version_info[:2])"
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        probe = f"import sys, venv; sys.exit({version!r} != '%d.%d' % sys.version_info[:2])"
+        done = subprocess.run([str(python), "-c", probe], capture_output=True, check=False)
+        if done.returncode == 0:
             return str(python)
     return None
 

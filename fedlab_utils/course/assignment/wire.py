@@ -108,7 +108,7 @@ def decode(message: Any, fetch: Fetch) -> Any:
         return _decode(kind, rest, fetch)
     except NotPlain:
         raise
-    except (TypeError, ValueError, KeyError, OverflowError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
         raise NotPlain(f"a message that cannot be read: {error}") from None
 
 

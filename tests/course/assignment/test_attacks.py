@@ -67,6 +67,12 @@ def test_a_right_answer_is_right(stage: Stage) -> None:
         ("    return scores.nonsense", checks.WRONG, "line 7 of your cell"),
         ("    return open", checks.WRONG, "function"),
         ("    return {0.4: 'x'}[float(threshold)]", checks.WRONG, "KeyError"),
+        ("    return 0.4\n\n\n1 / 0", checks.WRONG, "cell stopped with ZeroDivisionError"),
+        (
+            "    return {0.5: 0.4, 9.0: 0.0, 0.2: 0.4}[threshold]",
+            checks.WRONG,
+            "With other arguments it stopped with KeyError",
+        ),
     ],
 )
 def test_honest_mistakes_are_told(stage: Stage, body: str, status: str, says: str) -> None:
@@ -182,7 +188,7 @@ GREED = {
     "endless sleep": ("time.sleep(1000)", "the time is over"),
     "endless threads": (
         "while True: threading.Thread(target=time.sleep, args=(99,)).start()",
-        "new thread",
+        "thread",
     ),
     "an endless answer": ("return 'x' * (1 << 25)", "too much"),
     "a deep answer": (

@@ -150,3 +150,17 @@ def _budgets(rng: np.random.Generator) -> tuple:
 def _shares(rng: np.random.Generator) -> tuple:
     expected, seen = rng.integers(0, 300, size=(2, int(rng.integers(2, 12))))
     return expected, seen
+
+
+@trial("15.1")
+def _members(rng: np.random.Generator) -> tuple:
+    knobs = rng.uniform(0.2, 5, size=3)
+    z, clip, signal = (float(one) for one in knobs)
+    return z, clip, int(rng.integers(10, 5000)), signal, float(rng.uniform(0.01, 0.9))
+
+
+@trial("15.2")
+def _people(rng: np.random.Generator) -> tuple:
+    rows = rng.integers(50, 900, size=int(rng.integers(2, 9)))
+    # Away from the whole numbers, where rounding may go either way.
+    return rows, float(rows.sum() / (rng.integers(3, 400) + rng.uniform(0.1, 0.9)))

@@ -3,14 +3,16 @@
 For notebook services that come with hundreds of packages, such as Colab. There, an ordinary
 installation of an extra would replace packages that the service and the running notebook rely on by
 older ones, because some dependency asks for a version below the one that is there. This command
-installs only what is absent, and leaves everything that is there as it is; it says which of these
-versions somebody has asked to be another one.
+installs only what is absent, in a version that suits what is there if one exists, and leaves
+everything that is there as it is; it says which versions somebody has asked to be others.
 """
 
 import importlib.metadata as metadata
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 _PACKAGE = "fedlab-utils"
 
@@ -66,13 +68,25 @@ def add(extras: Sequence[str]) -> list[str]:
     absent, notes = lacking(wanted)
     while absent:
         print("Adding", ", ".join(absent), flush=True)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *absent]
-        subprocess.run(command, check=True)
+        for requirement in absent:
+            _install(requirement)
         before = absent
         absent, notes = lacking(wanted)
         if absent == before:  # pip calls it installed and Python does not: no use in asking again
             break
     return notes
+
+
+def _install(requirement: str) -> None:
+    """Install one package and what it needs beside what is there, or else the package alone."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        held = Path(folder) / "constraints.txt"
+        lines = {f"{one.name}=={one.version}\n" for one in metadata.distributions() if one.name}
+        held.write_text("".join(sorted(lines)), encoding="utf-8")
+        command = [*pip, "--constraint", str(held), requirement]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            subprocess.run([*pip, "--no-deps", requirement], check=True)
 
 
 def main(extras: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 import importlib.metadata as metadata
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,14 +41,24 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         def get_all(self, name: str) -> list[str]:
             return ["privacy", "flower"]
 
-    def pip(command: list[str], **options: Any) -> None:
-        assert command[1:6] == ["-m", "pip", "install", "--quiet", "--no-deps"]
-        asked.append(command[6:])
-        for text in command[6:]:
-            name = next(known for known in SHOP if text.startswith(known))
-            here[name] = SHOP[name]
+    def pip(command: list[str], **options: Any) -> SimpleNamespace:
+        assert command[1:5] == ["-m", "pip", "install", "--quiet"]
+        *how, requirement = command[5:]
+        asked.append([*(["alone"] if how == ["--no-deps"] else []), requirement])
+        name = next(known for known in SHOP if requirement.startswith(known))
+        if how != ["--no-deps"]:
+            flag, held = how
+            assert flag == "--constraint" and "attrs==26\n" in Path(held).read_text()
+            if name == "private":  # wants another attrs
+                return SimpleNamespace(returncode=1)
+        here[name] = SHOP[name]
+        return SimpleNamespace(returncode=0)
+
+    def everything() -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name, version=here[name][0]) for name in here]
 
     monkeypatch.setattr(adding.metadata, "distribution", Found)
+    monkeypatch.setattr(adding.metadata, "distributions", everything)
     monkeypatch.setattr(subprocess, "run", pip)
     return asked
 
@@ -56,7 +67,7 @@ def test_absent_packages_come_and_present_ones_stay(
     installed: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert adding.main(["privacy"]) == 0
-    assert installed == [["private>=2"], ["quick", "tree~=1.0"]]
+    assert installed == [["private>=2"], ["alone", "private>=2"], ["quick"], ["tree~=1.0"]]
     said = capsys.readouterr().out
     assert "Adding private>=2" in said
     assert "Left as they are: attrs 26 (private asks for <24)" in said
@@ -74,7 +85,8 @@ def test_an_unknown_extra_is_named(
 def test_pip_that_does_nothing_is_not_asked_for_ever(
     installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    nothing = SimpleNamespace(returncode=0)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: nothing)
     assert adding.add(["privacy"]) == []
 
 

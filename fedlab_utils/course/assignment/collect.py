@@ -47,7 +47,7 @@ def collect(
         limits, locked: see `sandbox`.
         told: is called with each student when done.
 
-    Raises FedlabError if there is no assignment, no submission, or no lock. Taught in no chapter.
+    Raises FedlabError if there is no assignment, no submission, or no lock.
     """
     assignment = Assignment.read(release)
     handed_in = submissions(folder)

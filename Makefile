@@ -2,7 +2,8 @@
 #   PYTHON=...    the Python to use (3.11, 3.12 or 3.13; default: the first one found)
 #   PIP_ARGS=...  more arguments for pip, such as another index for PyTorch's CPU build
 #   LAB_ARGS=...  arguments for JupyterLab
-#   CHAPTERS=...  chapters to build or run, such as "01 03" (default: all)
+#   CHAPTERS=...  chapters to build, run or assign, such as "01 03" (default: all)
+#   ASSIGNMENT=... and SUBMISSIONS=...  for make marks: the two folders
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -15,12 +16,14 @@ PYTHON ?=
 PIP_ARGS ?=
 LAB_ARGS ?=
 CHAPTERS ?=
+ASSIGNMENT ?=
+SUBMISSIONS ?=
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 # Where the tests of TensorFlow Federated are required, so is its environment.
 TFF_MISSING = test -z "$(FEDLAB_REQUIRE_TFF)"
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup lab run test chapters tff doctor bench lint lock clean
+.PHONY: help setup lab run test chapters assignment marks tff doctor bench lint lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -41,6 +44,12 @@ test: $(VENV)/.dev tff ## run everything: style, types, tests
 
 chapters: $(VENV)/.dev tff ## build the notebooks whose source or code has changed
 	@$(PY) -m fedlab_utils.course.build $(CHAPTERS)
+
+assignment: $(VENV)/.core ## pack notebooks for a class, such as CHAPTERS="03 06"
+	@$(PY) -m fedlab_utils.course.assignment release $(CHAPTERS)
+
+marks: $(VENV)/.core ## mark what came back: ASSIGNMENT=build/assignment/03-06 SUBMISSIONS=...
+	@$(PY) -m fedlab_utils.course.assignment collect $(ASSIGNMENT) $(SUBMISSIONS)
 
 # Where it cannot be had, the command says why, and its chapter and tests are left out.
 tff: $(VENV)/.core ## make the environment of TensorFlow Federated (2 GB, Linux only)

@@ -22,6 +22,9 @@ TOP = {
     *(".ci", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md"),
     *("chapters", "datasets", "docs", "environment.yml", "fedlab_utils", "postBuild"),
     *("pyproject.toml", "requirements", "tests"),
+    # Tools look for these here and nowhere else: GitHub for what is in .github, and GitHub, Zenodo
+    # and Zotero for how to cite.
+    *(".github", "CITATION.cff"),
 }
 HEAVY = ["syft", "tensorflow", "flwr", "tenseal", "opacus", "torchvision"]
 HEAVY += ["matplotlib", "sklearn", "pandas", "scipy", "IPython"]

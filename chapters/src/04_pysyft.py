@@ -17,7 +17,7 @@
 #
 # About {{minutes_read}} to read, {{minutes_run}} to run, {{memory}} of memory.
 
-# %% tags=["colab"]
+# %% tags=["colab"] extras="syft"
 # The build writes this cell.
 
 # %% [markdown]

@@ -37,16 +37,20 @@ class Repository:
     def colab_cell(self, extras: str = "") -> str:
         """Return the first code cell of every chapter: it prepares Colab, else does nothing.
 
-        `extras` is a comma-separated list of the package's extras that the chapter needs.
-        The package asks for lower bounds only, so pip leaves what Colab ships as it is.
+        `extras` is a comma-separated list of the package's extras that the chapter needs. The
+        package asks for lower bounds only, so pip leaves what Colab ships as it is; an extra's
+        packages may ask for more, so they are added by a command that replaces nothing.
         """
-        package = f"fedlab-utils[{extras}]" if extras else "fedlab-utils"
-        return (
-            "# On Colab this installs the course's package. Everywhere else it does nothing.\n"
-            "import sys\n\n"
-            'if "google.colab" in sys.modules:\n'
-            f'    %pip install --quiet "{package} @ git+{self.address}"'
-        )
+        lines = [
+            "# On Colab this installs the course's package. Everywhere else it does nothing.",
+            "import sys",
+            "",
+            'if "google.colab" in sys.modules:',
+            f'    %pip install --quiet "fedlab-utils @ git+{self.address}"',
+        ]
+        if extras:
+            lines.append(f"    !python -m fedlab_utils.course.add {' '.join(extras.split(','))}")
+        return "\n".join(lines)
 
 
 def repository(root: Path) -> Repository:

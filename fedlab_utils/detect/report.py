@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedlab_utils.detect.metrics import ClientMetrics, mean_client, worst_client
 from fedlab_utils.errors import DataError
 
@@ -174,9 +176,12 @@ def summarise(reports: Sequence[Report]) -> pd.DataFrame:
                 f"the report of seed {report.seed} ({report.federation}) has other detectors, "
                 f"columns or data than that of seed {seeds[0]} ({reports[0].federation})"
             )
-    groups = pd.concat(tables).groupby(level="detector", sort=False)
-    # skipna=False: a metric that is undefined for one seed has no mean over the seeds
-    parts = {"mean": groups.mean(skipna=False), "std": groups.std(skipna=False)}
+    # In numpy, where a metric that is undefined for one seed has no mean over the seeds; pandas 2
+    # cannot be told so.
+    values = np.stack([table.to_numpy(dtype=float) for table in tables])
+    of = {"mean": values.mean(axis=0), "std": values.std(axis=0, ddof=1)}
+    index, columns = tables[0].index, tables[0].columns
+    parts = {part: pd.DataFrame(array, index=index, columns=columns) for part, array in of.items()}
     both = pd.concat(parts, axis=1).swaplevel(axis=1)
     return both[[(metric, part) for metric in tables[0].columns for part in parts]]
 

@@ -76,7 +76,8 @@ def test_the_colab_cell_is_code_that_pip_understands() -> None:
     code = compile(TransformerManager().transform_cell(cell), "colab", "exec")
     ran: list[list[str]] = []
     shell = SimpleNamespace(
-        run_line_magic=lambda name, line: ran.append([name, *shlex.split(line)])
+        run_line_magic=lambda name, line: ran.append([name, *shlex.split(line)]),
+        system=lambda line: ran.append(shlex.split(line)),
     )
     import sys
 
@@ -87,10 +88,12 @@ def test_the_colab_cell_is_code_that_pip_understands() -> None:
         exec(code, {"get_ipython": lambda: shell})
     finally:
         del sys.modules["google.colab"]
-    ((magic, command, *arguments),) = ran
+    (magic, command, *arguments), added = ran
     options, wanted = create_command(command).parse_args(arguments)
     assert magic == "pip" and command == "install" and not options.upgrade
-    assert wanted == [f"fedlab-utils[privacy,flower] @ git+{repository(ROOT).address}"]
+    assert wanted == [f"fedlab-utils @ git+{repository(ROOT).address}"]
+    # An extra's packages ask for versions below Colab's: pip alone would replace those.
+    assert added == ["python", "-m", "fedlab_utils.course.add", "privacy", "flower"]
 
 
 def test_badges_point_to_the_repository() -> None:

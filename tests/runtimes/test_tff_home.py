@@ -120,3 +120,13 @@ def test_the_package_has_no_other_names():
         assert getattr(tff, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         tff.nonsense  # noqa: B018
+
+
+def test_the_size_of_a_folder_that_changes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip compiles into files of other names and renames them, while we look how far it is."""
+    (tmp_path / "kept").write_bytes(b"x" * 3_000_000)
+    walked = [(str(tmp_path), [], ["kept", "compiled.pyc.139794943591904"])]
+    monkeypatch.setattr(home.os, "walk", lambda folder: walked)
+    assert home.megabytes(tmp_path) == 3

@@ -6,6 +6,7 @@ file, written last, says from which versions it was made: without it the environ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -144,8 +145,10 @@ def remove() -> bool:
 
 
 def megabytes(folder: Path) -> int:
-    """Size of a folder on disk [MB]; links are not followed."""
+    """Size of a folder on disk [MB]; links are not followed. The folder may change meanwhile."""
     total = 0
     for root, _, files in os.walk(folder):
-        total += sum(os.lstat(os.path.join(root, name)).st_size for name in files)
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):  # pip has just renamed it
+                total += os.lstat(os.path.join(root, name)).st_size
     return round(total / 1e6)

@@ -97,8 +97,8 @@ class TffKernel:
         deadline = time.monotonic() + _START
         while time.monotonic() < deadline:
             self._client.kernel_info()
-            if self._next(self._client.shell_channel, 1.0) and self._next(
-                self._client.iopub_channel, 1.0
+            if self._next(self._client.get_shell_msg, 1.0) and self._next(
+                self._client.get_iopub_msg, 1.0
             ):
                 return
         raise FedlabError(
@@ -106,10 +106,10 @@ class TffKernel:
             f"{self._last_words()}"
         )
 
-    def _next(self, channel: Any, seconds: float) -> Message | None:
-        """The channel's next message, or None. Raises TffError if the kernel is dead."""
+    def _next(self, get: Callable[..., Any], seconds: float) -> Message | None:
+        """A channel's next message, or None. Raises TffError if the kernel is dead."""
         try:
-            return channel.get_msg(timeout=seconds)
+            return get(timeout=seconds)
         except queue.Empty:
             if self._process.poll() is None:
                 return None
@@ -170,7 +170,7 @@ class TffKernel:
 
     def _listen(self, asked: str, show: Show) -> bool:
         """Handle one message; tell whether the code has come to its end."""
-        message = self._next(self._client.iopub_channel, 0.5)
+        message = self._next(self._client.get_iopub_msg, 0.5)
         if message is None or message["parent_header"].get("msg_id") != asked:
             return False
         kind, content = message["msg_type"], message["content"]
@@ -183,7 +183,7 @@ class TffKernel:
     def _conclude(self, asked: str) -> None:
         """Raise what the reply says."""
         while True:
-            message = self._next(self._client.shell_channel, 1.0)
+            message = self._next(self._client.get_shell_msg, 1.0)
             if message is not None and message["parent_header"].get("msg_id") == asked:
                 break
         reply = message["content"]

@@ -103,6 +103,8 @@ def find_type(app: Sphinx, env: Any, node: pending_xref, text: nodes.Element) ->
 def repair_pages(app: Sphinx, exception: Exception | None) -> None:
     """Mend the written pages for screen readers."""
     if exception is None:
+        for path in (Path(app.outdir) / "_static").glob("*macros.html"):
+            path.unlink()  # templates of the theme, which it leaves behind
         for path in Path(app.outdir).rglob("*.html"):
             path.write_text(html.repair(path.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -9,6 +9,8 @@ _REPAIRS = (
     # Roles that are not allowed where they are.
     ('<div role="list" class="citation-list">', '<div class="citation-list">'),
     (' role="doc-biblioentry"', ""),
+    # A table of a chapter whose corner is empty.
+    ('<th class="head"><p></p></th>', '<td class="head"></td>'),
     # The side bar's title and search field belong to a landmark.
     ('class="bd-sidebar-primary bd-sidebar">', 'class="bd-sidebar-primary bd-sidebar" role="region" aria-label="The book">'),
 )  # fmt: skip

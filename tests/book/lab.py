@@ -37,7 +37,7 @@ WATCH = """() => {
 def lab(folder: Path) -> Iterator[str]:
     """Run `make lab` on a copy of the chapters in `folder`; gives its address with %s for the file.
 
-    The copy keeps the learner's answers out of the checkout.
+    The address opens that file alone, not what an earlier test had open. The copy keeps the learner's answers out of the checkout.
     """
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copytree(ROOT / "chapters", folder / "chapters")
@@ -73,7 +73,7 @@ def lab(folder: Path) -> Iterator[str]:
         )
         try:
             _wait(server, port, folder / "log")
-            yield f"http://127.0.0.1:{port}/lab/tree/%s?token=learner"
+            yield f"http://127.0.0.1:{port}/lab/tree/%s?token=learner&reset"
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
@@ -115,8 +115,8 @@ class Notebook:
 
     def run_all(self, seconds: float) -> None:
         """Run > Run All Cells, and wait for the last one."""
-        self.page.click("text=Run >> nth=0")
-        self.page.click("text=Run All Cells")
+        self.page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
+        self.page.locator('.lm-Menu-itemLabel:text-is("Run All Cells")').click()
         self.page.wait_for_function(
             "() => [...document.querySelectorAll('.jp-InputPrompt')]"
             ".some((p) => p.textContent.includes('*'))",
@@ -128,14 +128,18 @@ class Notebook:
         """The code cell whose source holds `text`."""
         return self.page.locator(".jp-CodeCell", has=self.page.locator(".cm-content", has_text=text))
 
-    def replace_and_run(self, text: str, source: str, seconds: float) -> Any:
-        """Type `source` into the cell that holds `text`, press Shift+Enter; return the cell."""
+    def replace_and_start(self, text: str, source: str) -> None:
+        """Type `source` into the cell that holds `text`, and press Shift+Enter."""
         cell = self.cell(text)
         assert cell.count() == 1, (text, cell.count())
         cell.locator(".cm-content").click()
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(source)
         self.page.keyboard.press("Shift+Enter")
+
+    def replace_and_run(self, text: str, source: str, seconds: float) -> Any:
+        """The same, and wait for the result; `source` holds `text` too. Returns the cell."""
+        self.replace_and_start(text, source)
         self.page.wait_for_timeout(300)
         self.idle(seconds)
         return self.cell(text)

@@ -1,4 +1,4 @@
-"""Sphinx's settings for the book. `make book` copies this folder, adds the pages, and runs Sphinx."""
+"""Sphinx's settings for the book. `make book` copies this folder, adds pages, and runs Sphinx."""
 
 import json
 import sys

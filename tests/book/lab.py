@@ -37,7 +37,8 @@ WATCH = """() => {
 def lab(folder: Path) -> Iterator[str]:
     """Run `make lab` on a copy of the chapters in `folder`; gives its address with %s for the file.
 
-    The address opens that file alone, not what an earlier test had open. The copy keeps the learner's answers out of the checkout.
+    The address opens that file alone, not what an earlier test had open. The copy keeps
+    the learner's answers out of the checkout.
     """
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copytree(ROOT / "chapters", folder / "chapters")
@@ -126,7 +127,9 @@ class Notebook:
 
     def cell(self, text: str) -> Any:
         """The code cell whose source holds `text`."""
-        return self.page.locator(".jp-CodeCell", has=self.page.locator(".cm-content", has_text=text))
+        return self.page.locator(
+            ".jp-CodeCell", has=self.page.locator(".cm-content", has_text=text)
+        )
 
     def replace_and_start(self, text: str, source: str) -> None:
         """Type `source` into the cell that holds `text`, and press Shift+Enter."""

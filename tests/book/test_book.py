@@ -10,6 +10,7 @@ import pytest
 
 from fedlab_utils.course.build import Course
 
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[2]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
@@ -35,7 +36,13 @@ class Page(HTMLParser):
         self.ids |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
-        if tag in LOADS and values.get("rel") not in ("canonical", "index", "search", "next", "prev"):
+        if tag in LOADS and values.get("rel") not in (
+            "canonical",
+            "index",
+            "search",
+            "next",
+            "prev",
+        ):
             self.loads.append(values.get(LOADS[tag], ""))
         if tag == "img":
             self.images.append(values)
@@ -92,7 +99,9 @@ def test_every_figure_says_what_it_shows(book: Path, pages: dict[Path, Page]) ->
         for image in page.images:
             drawn = "_images" in image["src"]
             figures += drawn
-            if "alt" not in image or (drawn and (len(image["alt"]) < 20 or "_images" in image["alt"])):
+            if "alt" not in image or (
+                drawn and (len(image["alt"]) < 20 or "_images" in image["alt"])
+            ):
                 silent.append(f"{path.relative_to(book)}: {image['src']}")
     assert silent == [] and figures >= 20
 

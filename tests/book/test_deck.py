@@ -19,7 +19,9 @@ STATE = """[...document.querySelectorAll('.slides > section > section')].map((se
 def test_slides_fit_and_are_large_enough(browser: Any, slides: Path) -> None:
     tab = browser.new_page(viewport={"width": 1280, "height": 720})
     outside: list[str] = []
-    tab.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else outside.append(r.url))
+    tab.on(
+        "request", lambda r: None if r.url.startswith(("file:", "data:")) else outside.append(r.url)
+    )
     tab.on("pageerror", lambda error: outside.append(str(error)))
     for path in sorted(slides.glob("[0-9]*.html")):
         tab.goto(path.as_uri())

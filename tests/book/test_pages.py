@@ -56,7 +56,11 @@ def test_axe_finds_no_serious_barrier(browser: Any, book: Path, page: str, mode:
 
 
 def test_pages_fit_a_phone(browser: Any, book: Path) -> None:
-    for page in [*TYPES, "reference/fedlab_utils.federate.html", "chapters/10_forests_and_one_class.html"]:
+    for page in [
+        *TYPES,
+        "reference/fedlab_utils.federate.html",
+        "chapters/10_forests_and_one_class.html",
+    ]:
         tab = opened(browser, book, page, viewport=PHONE)
         assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], page
         assert tab.faults == []

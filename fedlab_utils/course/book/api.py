@@ -104,13 +104,14 @@ def full_names(found: dict[str, list[Documented]]) -> dict[str, str]:
     for part in (part for parts in found.values() for part in parts):
         for name in part.names:
             value = getattr(importlib.import_module(part.module), name)
-            if name in names and _resolve(names[name]) is not value:
+            if name in names and resolve(names[name]) is not value:
                 twice.add(name)
             names.setdefault(name, f"{part.module}.{name}")
     return {name: full for name, full in names.items() if name not in twice}
 
 
-def _resolve(full: str) -> Any:
+def resolve(full: str) -> Any:
+    """Return what a full name of the reference names."""
     module, _, name = full.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
@@ -137,7 +138,7 @@ def _defined(node: ast.stmt) -> list[str]:
 def index_page(found: dict[str, list[Documented]], top: ModuleType) -> str:
     """Return the reference's first page: the names of `import fedlab_utils as fl`, the packages."""
     homes = {
-        id(_resolve(full)): full
+        id(resolve(full)): full
         for parts in found.values()
         for part in parts
         for full in (f"{part.module}.{name}" for name in part.names)

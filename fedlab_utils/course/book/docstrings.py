@@ -20,20 +20,29 @@ def to_rst(lines: list[str]) -> list[str]:
     new: list[str] = []
     example: int | None = None  # the indentation of the text before the example we are in
     for line in lines:
-        indent = len(line) - len(line.lstrip())
         before = next((old for old in reversed(new) if old.strip()), "")
-        outer = len(before) - len(before.lstrip())
-        if example is not None and line.strip() and indent <= example:
+        above = new[-1] if new else ""
+        deeper = _indent(line) - _indent(before)
+        item, after_item = bool(_ITEM.match(line)), bool(_ITEM.match(before))
+        if example is not None and line.strip() and _indent(line) <= example:
             example = None
-        if example is None and line.strip() and new and not new[-1].strip():
-            if before and indent > outer and not _ITEM.match(line) and not _ITEM.match(before):
-                example = outer
-                new += [" " * outer + "::", ""]
-        if _ITEM.match(line) and before == (new[-1] if new else "") and before.strip():
-            if not _ITEM.match(before) and outer <= indent:
-                new.append("")
+        if not (item or after_item) and _starts_example(line, above, before) and example is None:
+            example = _indent(before)
+            new += [" " * example + "::", ""]
+        if item and not after_item and above.strip() and deeper >= 0:
+            new.append("")
         new.append(line)
     return _escape([piece for line in new for piece in _one_name_each(line)])
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _starts_example(line: str, above: str, before: str) -> bool:
+    """Tell whether a line is deeper than the text before it, with a blank line between them."""
+    blank = bool(before) and not above.strip()
+    return blank and bool(line.strip()) and _indent(line) > _indent(before)
 
 
 def _one_name_each(line: str) -> list[str]:

@@ -7,7 +7,7 @@ from fedlab_utils.course.book.papers import Bibliography
 
 # What must stay as it is: fenced and inline code, mathematics, links, HTML tags, headings.
 _KEPT = (
-    r"^```(?!\{glossary).*?^```\s*$|(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`)|\$\$.*?\$\$"
+    r"^```(?!\{glossary).*?^```\s*$|(?<!`)(?P<tick>`{1,2})(?!`).*?(?<!`)(?P=tick)(?!`)|\$\$.*?\$\$"
     r"|\$[^$\n]+(?:\n[^$\n]+)?\$|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>|^#.*?$"
 )
 _AND = r"(?:,\s+(?:and\s+)?|\s+(?:to|and|or)\s+)"

@@ -43,8 +43,8 @@ def results_page(course: Course, pages: Mapping[str, nb.Notebook]) -> str:
         "# Results\n",
         "Each table below was saved by the cell that computed it, when the chapter was last run; "
         "nothing is typed by hand. AP is the average precision, AUC the area under the ROC curve, "
-        "and the prevalence is what a detector without knowledge gets as AP. The number after ± is the standard "
-        "deviation over the seeds.\n",
+        "and the prevalence is what a detector without knowledge gets as AP. The number after ± "
+        "is the standard deviation over the seeds.\n",
         "Seconds and peak memory are those of the reader's notebook on two cores:\n",
         markdown_table(["Chapter", "Seconds", "Peak memory [MB]"], measured) + "\n",
     ]

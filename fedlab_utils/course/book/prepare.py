@@ -35,7 +35,9 @@ def prepare(course: Course, target: Path) -> None:
     sections = frozenset(s for notebook in notebooks.values() for s in chapter.sections(notebook))
     context = chapter.Context(files, sections, bibliography)
     for name, notebook in notebooks.items():
-        _write(target / "chapters" / f"{name}.ipynb", nbformat.writes(chapter.page(notebook, context)))
+        _write(
+            target / "chapters" / f"{name}.ipynb", nbformat.writes(chapter.page(notebook, context))
+        )
 
     written = {path: path.read_text(encoding="utf-8") for path in sorted(target.glob("*.md"))}
     below = {number: f"chapters/{file}" for number, file in files.items()}

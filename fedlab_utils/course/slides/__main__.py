@@ -37,7 +37,9 @@ def make(course: Course, names: list[str], target: Path) -> list[Path]:
     assets = target / "assets"
     shutil.rmtree(target, ignore_errors=True)
     for part in ("dist", "plugin/notes"):
-        shutil.copytree(reveal / part, assets / "reveal" / part, ignore=shutil.ignore_patterns("*.map"))
+        shutil.copytree(
+            reveal / part, assets / "reveal" / part, ignore=shutil.ignore_patterns("*.map")
+        )
     fonts = Path("output") / "chtml" / "fonts"
     shutil.copytree(mathjax / fonts, assets / "mathjax" / fonts)
     shutil.copy(mathjax / "tex-chtml.js", assets / "mathjax")

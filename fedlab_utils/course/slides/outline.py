@@ -17,6 +17,7 @@ MAX_CODE = 14  # lines of code that a slide has room for
 MAX_OUTPUT = 12  # lines of printed output
 MAX_TERMS = 3  # sentences in bold beside the first ones
 MAX_WORDS = 60  # above a result
+MAX_TABLE = 120  # words of a table in Markdown, with those above it
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,13 @@ def _section(part: Section) -> list[Slide]:
     results = [_result(part, number) for number in sorted({*shown, *tagged})]
     group = _without_repetition([first, *drawn, *results])
     if len(group) > 1 and not (formula or points):
-        # Few words leave room for the first result.
+        # Few words leave room for the first result. A table in Markdown is part of the text.
         both = "\n\n".join(filter(None, [lead, group[1].text]))
-        text = both if len(both.split()) <= MAX_WORDS or group[1] in drawn else lead
-        group[:2] = [replace(group[1], title=part.title, kicker="", text=text)]
+        room = MAX_WORDS if group[1] not in drawn else MAX_TABLE
+        if len(both.split()) <= room:
+            group[:2] = [replace(group[1], title=part.title, kicker="", text=both)]
+        elif group[1] not in drawn:
+            group[:2] = [replace(group[1], title=part.title, kicker="", text=lead)]
     return group
 
 
@@ -145,7 +149,6 @@ def _result(part: Section, number: int) -> Slide:
     above = next((c for c in reversed(part.cells[:number]) if c.cell_type == "markdown"), None)
     below = part.cells[number + 1] if number + 1 < len(part.cells) else None
     before = sentences.paragraphs(above.source)[-1:] if above is not None else []
-    after = sentences.paragraphs(below.source)[:1] if _is_prose(below) else []
     figure = _figure(cell)
     table = "" if figure else _table(cell)
     plain = not (figure or table)
@@ -158,12 +161,15 @@ def _result(part: Section, number: int) -> Slide:
         figure=figure[0] if figure else "",
         alt=figure[1] if figure else "",
         table=table,
-        takeaway=sentences.takeaway(after[0]) if after else "",
+        takeaway=sentences.takeaway(_first_paragraph(below)),
     )
 
 
-def _is_prose(cell: Any) -> bool:
-    return cell is not None and cell.cell_type == "markdown" and not cell.source.startswith("#")
+def _first_paragraph(cell: Any) -> str:
+    """The words below a result; none if another section begins there."""
+    if cell is None or cell.cell_type != "markdown" or cell.source.startswith("#"):
+        return ""
+    return next(iter(sentences.paragraphs(cell.source)), "")
 
 
 def _figure(cell: Any) -> tuple[str, str] | None:
@@ -215,6 +221,8 @@ def _questions(part: Section) -> list[Slide]:
 
 
 def _exercises(part: Section) -> list[Slide]:
-    asked = re.findall(r"\*\*(Exercise \d\d\.\d+)\*\* (\(\w+\))\s+(.+?)(?:\n\n|\Z)", _text(part), flags=re.DOTALL)
+    asked = re.findall(
+        r"\*\*(Exercise \d\d\.\d+)\*\* (\(\w+\))\s+(.+?)(?:\n\n|\Z)", _text(part), flags=re.DOTALL
+    )
     lines = [f"- **{name}** {level} {sentences.lead(text, 25)}" for name, level, text in asked]
     return [Slide(part.title, text="\n".join(lines))] if lines else []

@@ -12,18 +12,20 @@ from fedlab_utils.course.slides.outline import Slide
 def deck(title: str, groups: list[list[Slide]], kicker: str) -> str:
     """Return the page of a deck: groups stand side by side, the slides of one below each other."""
     make = _Markdown()
-    body = "\n".join(
-        "<section>\n" + "\n".join(_slide(slide, make, kicker, opening=number == 0) for slide in group)
-        + "\n</section>"
+    sections = [
+        "\n".join(_slide(slide, make, kicker, opening=number == 0) for slide in group)
         for number, group in enumerate(groups)
-    )  # fmt: skip
+    ]
+    body = "\n".join(f"<section>\n{section}\n</section>" for section in sections)
     page = files(__package__).joinpath("deck.html").read_text(encoding="utf-8")
     return Template(page).substitute(title=escape(title), slides=body)
 
 
 def index(title: str, decks: dict[str, str]) -> str:
     """Return the page that lists the decks: file -> title."""
-    items = "\n".join(f'<li><a href="{file}">{escape(name)}</a></li>' for file, name in decks.items())
+    items = "\n".join(
+        f'<li><a href="{file}">{escape(name)}</a></li>' for file, name in decks.items()
+    )
     page = files(__package__).joinpath("index.html").read_text(encoding="utf-8")
     return Template(page).substitute(title=escape(title), decks=items)
 

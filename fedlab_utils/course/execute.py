@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedlab_utils.memory import family_memory
+
 _CELL_TIMEOUT = 1800  # seconds
 _POLL = 0.05  # seconds between two looks at the kernel's memory
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -111,11 +113,7 @@ def _kernel_pid(client: Any) -> int | None:
 
 
 class _PeakMemory:
-    """Watch the memory of a process and its children from a thread.
-
-    That is the resident memory, in which pages that several of them share count once (where the
-    system tells so: Linux).
-    """
+    """Watch the memory of a process and its children from a thread."""
 
     def __init__(self, pid: Callable[[], int | None]) -> None:
         self.peak_mb = 0.0
@@ -132,24 +130,6 @@ class _PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        import psutil
-
         while not self._stop.wait(_POLL):
-            pid = self._pid()
-            if pid is None:
-                continue
-            try:
-                parent = psutil.Process(pid)
-                family = [parent, *parent.children(recursive=True)]
-                resident = sum(process.memory_info().rss for process in family)
-                if len(family) > 1 and resident / 1e6 > self.peak_mb:
-                    # Takes some milliseconds, so only where it could be a new peak.
-                    resident = sum(_proportional(process.memory_full_info()) for process in family)
-            except psutil.Error:  # a process ended between two looks
-                continue
-            self.peak_mb = max(self.peak_mb, resident / 1e6)
-
-
-def _proportional(memory: Any) -> int:
-    """The bytes of a process, with its part of what it shares; all of it where that is unknown."""
-    return getattr(memory, "pss", memory.rss)
+            if (pid := self._pid()) is not None:
+                self.peak_mb = max(self.peak_mb, family_memory(pid, above=self.peak_mb))

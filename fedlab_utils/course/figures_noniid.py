@@ -21,7 +21,7 @@ def drift(
     `angles` are mean degrees between a client's update and the others' mean (left), `kept` what is
     left of the updates' length in their mean (right). Taught in chapter 09.
     """
-    figure, panels = new_figure(width=8.2, height=3.4, columns=2)
+    figure, panels = new_figure(width=8.2, height=3.8, columns=2)
     labels = ("Angle to the others' mean (degrees)", "Length kept by the mean")
     for axes, lines, label in zip(panels, (angles, kept), labels, strict=True):
         for i, (name, values) in enumerate(lines.items()):

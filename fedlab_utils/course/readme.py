@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedlab_utils.course.links import Repository
 from fedlab_utils.course.results import load_results, markdown_table, results_table
@@ -47,8 +48,17 @@ def blocks(lines: list[Line], results: Path, repository: Repository) -> dict[str
     return {
         "badges": repository.badges("chapters/00_welcome.ipynb"),
         "chapters": markdown_table(columns, rows),
-        "results": "\n\n".join(results_table(record) for record in headlines),
+        "results": "\n\n".join(
+            results_table(record) if number == 0 else _folded(record)
+            for number, record in enumerate(headlines)
+        ),
     }
+
+
+def _folded(record: dict[str, Any]) -> str:
+    """A table that a click opens: one is enough to read a README by."""
+    title = f"{record['title']} (chapter {record['chapter']})"
+    return f"<details>\n<summary>{title}</summary>\n\n{results_table(record)}\n\n</details>"
 
 
 def rewrite(text: str, new: dict[str, str]) -> str:

@@ -99,6 +99,23 @@ def sliding_windows(series: np.ndarray, window: int, stride: int = 1) -> np.ndar
     return np.lib.stride_tricks.sliding_window_view(series, window)[::stride]
 
 
+def internal_bleeding_series() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """UCR InternalBleeding16 as points: training [1200], test [6301], test labels [6301] bool.
+
+    All training points are normal; 12 test points in a row are the anomaly. Source: Wu and Keogh,
+    doi.org/10.1109/TKDE.2021.3112126. Taught in chapter 11.
+    """
+    import pandas as pd
+
+    name = "135_UCR_Anomaly_InternalBleeding16_{}.csv".format
+    train = pd.read_csv(dataset_path("internal_bleeding", name("TRAIN")))
+    whole = pd.read_csv(dataset_path("internal_bleeding", name("TEST")))
+    # The published test file starts with the whole training file: skip that part.
+    test = whole[len(train) :]
+    before, after = (part["value"].to_numpy(np.float64) for part in (train, test))
+    return before, after, test["is_anomaly"].to_numpy(bool)
+
+
 def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:
     """UCR InternalBleeding16 cut into windows: x [n, window], anomaly = an anomalous point inside.
 
@@ -111,22 +128,18 @@ def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:
     Raises DataError for a window that does not fit. Source: Wu and Keogh,
     doi.org/10.1109/TKDE.2021.3112126. Taught in chapter 11.
     """
-    import pandas as pd
-
-    # The published test file starts with the whole training file: skip that part.
-    name = "135_UCR_Anomaly_InternalBleeding16_{}.csv".format
-    train = pd.read_csv(dataset_path("internal_bleeding", name("TRAIN")))
-    whole = pd.read_csv(dataset_path("internal_bleeding", name("TEST")))
+    train, test, odd = internal_bleeding_series()
     border = int(0.8 * len(train))
+    none = np.zeros(len(train), dtype=bool)
     pieces = {
-        "train": train[:border],
-        "calibration": train[border:],
-        "test": whole[len(train) :],
+        "train": (train[:border], none[:border]),
+        "calibration": (train[border:], none[border:]),
+        "test": (test, odd),
     }
     x, y, split = [], [], []
-    for part, piece in pieces.items():
-        x.append(sliding_windows(piece["value"].to_numpy(np.float32), window, stride))
-        y.append(sliding_windows(piece["is_anomaly"].to_numpy(bool), window, stride).any(axis=1))
+    for part, (values, anomaly) in pieces.items():
+        x.append(sliding_windows(values.astype(np.float32), window, stride))
+        y.append(sliding_windows(anomaly, window, stride).any(axis=1))
         split += [part] * len(x[-1])
     return Table(
         name="internal_bleeding",
@@ -138,16 +151,22 @@ def internal_bleeding(*, window: int = 64, stride: int = 4) -> Table:
     )
 
 
-def digits(*, anomaly: int | Iterable[int] = 8, normal: Iterable[int] | None = None) -> Table:
+def digits(
+    *,
+    anomaly: int | Iterable[int] = 8,
+    normal: Iterable[int] | None = None,
+    images: bool = False,
+) -> Table:
     """scikit-learn's 8 x 8 digits: some digits are the anomaly, others normal; x [n, 64] in 0..16.
 
     Args:
         anomaly: the digit or digits that count as anomalies.
         normal: the digits that count as normal; None means all others. Digits in neither are
             left out.
+        images: keep the pixels in their places: x [n, 8, 8, 1] with the one feature "ink".
 
-    kind = "digit 8" and so on. No client key. Raises DataError for digits outside 0..9 or in
-    both groups. Source: doi.org/10.24432/C50P49. Taught in chapter 02.
+    kind = "digit 8" and so on; group = the digit. No client key. Raises DataError for digits
+    outside 0..9 or in both groups. Source: doi.org/10.24432/C50P49. Taught in chapters 02 and 11.
     """
     from sklearn.datasets import load_digits
 
@@ -162,11 +181,14 @@ def digits(*, anomaly: int | Iterable[int] = 8, normal: Iterable[int] | None = N
     keep = np.isin(bunch.target, sorted(bad | good))
     target = bunch.target[keep]
     y = np.isin(target, sorted(bad))
+    x = bunch.data[keep].astype(np.float32)
+    pixels = tuple(f"pixel {row},{column}" for row in range(8) for column in range(8))
     return Table(
         name="digits",
-        x=bunch.data[keep].astype(np.float32),
+        x=x.reshape(-1, 8, 8, 1) if images else x,
         y=y,
-        features=tuple(f"pixel {row},{column}" for row in range(8) for column in range(8)),
+        features=("ink",) if images else pixels,
+        group=target.astype(str),
         kind=np.where(y, np.char.add("digit ", target.astype(str)), "normal"),
     )
 

@@ -231,12 +231,36 @@ class Federation:
             return replace(self, clients=tuple(own(c) for c in self.clients), unseen=unseen)
         raise DataError(f"unknown scaler {how!r}; choose 'federated' or 'own'.")
 
+    def flattened(self) -> Federation:
+        """Windows or images as plain rows [n, d], for detectors that know no order.
+
+        Features are named by place and channel, such as "3 load" (step 3) or "0,7 ink" (pixel).
+        Taught in chapter 11.
+        """
+        inner = self.clients[0].x_train.shape[1:-1]
+        places = [",".join(map(str, place)) + " " for place in np.ndindex(inner)] if inner else [""]
+
+        def flat(client: Client) -> Client:
+            parts = ("x_train", "x_calibration", "x_test")
+            rows = {part: getattr(client, part) for part in parts}
+            width = len(places) * self.n_features
+            return replace(client, **{k: v.reshape(len(v), width) for k, v in rows.items()})
+
+        return replace(
+            self,
+            clients=tuple(flat(c) for c in self.clients),
+            features=tuple(place + name for place in places for name in self.features),
+            unseen=None if self.unseen is None else flat(self.unseen),
+        )
+
     def __repr__(self) -> str:
+        inner = self.clients[0].x_train.shape[1:-1]
+        each = "".join(f"{n} x " for n in inner)
         rows = f"{self.sizes.min()}-{self.sizes.max()}" if len(self) > 1 else f"{self.sizes[0]}"
         extra = "" if self.unseen is None else f", unseen {self.unseen.name!r}"
         return (
             f"<Federation {self.name!r}: {len(self)} client(s), {rows} training rows each, "
-            f"{self.n_features} features{extra}>"
+            f"{each}{self.n_features} features{extra}>"
         )
 
     def describe(self) -> pd.DataFrame:

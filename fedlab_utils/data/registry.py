@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fedlab_utils.data import bundled, formats
 from fedlab_utils.data.federation import Federation
+from fedlab_utils.data.logs import logs_table
 from fedlab_utils.data.n_baiot import n_baiot
 from fedlab_utils.data.nsl_kdd import nsl_kdd
 from fedlab_utils.data.partition import Partition
 from fedlab_utils.data.payments import payments_table
 from fedlab_utils.data.table import Table, make_federation
+from fedlab_utils.data.telemetry import telemetry_table
 from fedlab_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,6 +72,12 @@ REGISTRY = {
     for spec in (
         DatasetSpec("payments", "Payments of ten banks", "fraud of five types", "Apache-2.0",
                     "fedlab_utils.data.payments", 68_643, 23, "bank", "generated", payments_table),
+        DatasetSpec("telemetry", "Telemetry of twelve devices", "faulty window of four types",
+                    "Apache-2.0", "fedlab_utils.data.telemetry", 5_928, 3, "device", "generated",
+                    telemetry_table),
+        DatasetSpec("logs", "Event logs of ten services", "faulty session of four types",
+                    "Apache-2.0", "fedlab_utils.data.logs", 3_000, 20, "service", "generated",
+                    logs_table),
         DatasetSpec("heart", "UCI Heart Disease", "heart disease", _CC, _UCI + "45", 920, 15,
                     "hospital", "bundled", bundled.heart),
         DatasetSpec("shuttle", "Statlog Shuttle", "rare state of a radiator", _CC, _UCI + "148",

@@ -22,11 +22,12 @@ class Table:
 
     Attributes:
         name: the data set.
-        x: [n, d] float32 (or [n, T, c] for windows); finite.
+        x: [n, d] float32 (or [n, T, c] for windows, [n, h, w, c] for images); finite.
         y: [n] bool, True = anomaly.
         features: d names.
         key: [n] str, the natural client of each row, if the data set has one.
         kind: [n] str, "normal" or the kind of anomaly; made from `y` if not given.
+        group: [n] str, what a row shows, for dividing rows among clients only (`FewGroups`).
         split: [n] str of "train", "calibration", "test" if the split is given (by time, or
             published); otherwise `make_federation` draws one.
 
@@ -40,6 +41,7 @@ class Table:
     key: np.ndarray | None = None
     kind: np.ndarray | None = None
     split: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -53,7 +55,7 @@ class Table:
             )
         if self.kind is None:
             put(self, "kind", np.where(self.y, "anomaly", "normal"))
-        for part in ("y", "key", "kind", "split"):
+        for part in ("y", "key", "kind", "split", "group"):
             values = getattr(self, part)
             if values is not None and len(values) != len(self.x):
                 raise DataError(

@@ -1,4 +1,4 @@
-"""Detectors, floors, metrics, reports and label-free thresholds. Taught in chapters 01, 02, 10."""
+"""Detectors, floors, metrics, reports, label-free thresholds: chapters 01, 02, 10 and 11."""
 
 from fedlab_utils.detect.alarms import threshold_report
 from fedlab_utils.detect.ensemble import RankFusion, RankReference, federated_reference, fuse
@@ -28,6 +28,14 @@ from fedlab_utils.detect.metrics import (
     worst_client,
 )
 from fedlab_utils.detect.oneclass import OneClass, OneClassSGD
+from fedlab_utils.detect.ranges import (
+    adjust_points,
+    anomaly_ranges,
+    best_f1,
+    range_labels,
+    range_pr_auc,
+    vus_pr,
+)
 from fedlab_utils.detect.report import Report, Result, format_summary, summarise
 from fedlab_utils.detect.scores import (
     AutoencoderDetector,
@@ -37,6 +45,7 @@ from fedlab_utils.detect.scores import (
     reconstruction_error,
     scores_of,
 )
+from fedlab_utils.detect.series import matrix_profile, moving_zscore, point_scores
 from fedlab_utils.detect.threshold import AlarmRateBound, alarm_rate_bound, local_threshold
 
 __all__ = [
@@ -61,11 +70,14 @@ __all__ = [
     "SklearnDetector",
     "UntrainedAutoencoder",
     "add_counts",
+    "adjust_points",
     "alarm_rate_bound",
+    "anomaly_ranges",
     "as_detector",
     "auc",
     "average_path",
     "average_precision",
+    "best_f1",
     "by_kind",
     "check_rows",
     "committee",
@@ -82,8 +94,13 @@ __all__ = [
     "isolation_forest",
     "laplace_deviation",
     "local_threshold",
+    "matrix_profile",
     "mean_client",
+    "moving_zscore",
+    "point_scores",
     "prevalence",
+    "range_labels",
+    "range_pr_auc",
     "reconstruction_error",
     "redraw",
     "score_edges",
@@ -93,5 +110,6 @@ __all__ = [
     "threshold_report",
     "union",
     "value_bounds",
+    "vus_pr",
     "worst_client",
 ]

@@ -71,7 +71,7 @@ class RowNorm:
 
     @classmethod
     def fit(cls, X: np.ndarray) -> RowNorm:
-        """Take mean and standard deviation of each feature from rows [n, d] or [n, T, c].
+        """Take mean and standard deviation of each feature from rows [n, ..., d].
 
         A constant feature keeps its unit (scale 1). Raises DataError if there are no rows.
         """
@@ -99,8 +99,8 @@ class SklearnDetector:
     """A fitted scikit-learn outlier detector held to our contract: higher = more anomalous.
 
     scikit-learn's `score_samples` says the opposite (higher = more normal), so the sign turns.
-    Works for IsolationForest, OneClassSVM and LocalOutlierFactor(novelty=True); windows
-    [n, T, c] are flattened. Taught in chapter 01.
+    Works for IsolationForest, OneClassSVM and LocalOutlierFactor(novelty=True); windows and
+    images are flattened. Taught in chapter 01.
     """
 
     def __init__(self, estimator: Any) -> None:

@@ -18,7 +18,7 @@ def average_precision(y: np.ndarray, scores: np.ndarray) -> float:
     Raises DataError for unequal lengths or scores that are not finite.
     Source: https://scikit-learn.org/stable/modules/model_evaluation.html. Taught in chapter 01.
     """
-    y, scores = _checked(y, scores)
+    y, scores = checked(y, scores)
     if not 0 < y.sum() < len(y):
         return float("nan")
     from sklearn.metrics import average_precision_score
@@ -33,7 +33,7 @@ def auc(y: np.ndarray, scores: np.ndarray) -> float:
     half). nan when the rows are all normal or all anomalous. Raises DataError for unequal
     lengths or scores that are not finite. Taught in chapter 01.
     """
-    y, scores = _checked(y, scores)
+    y, scores = checked(y, scores)
     if not 0 < y.sum() < len(y):
         return float("nan")
     from sklearn.metrics import roc_auc_score
@@ -50,7 +50,7 @@ def prevalence(y: np.ndarray) -> float:
     return float(y.mean()) if len(y) else float("nan")
 
 
-def _checked(y: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(y: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y, scores = np.asarray(y, dtype=bool), np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or y.shape != scores.shape:
         raise DataError(
@@ -120,7 +120,7 @@ def by_kind(y: np.ndarray, kind: np.ndarray, scores: np.ndarray) -> dict[str, Cl
     y [n] labels, kind [n] names, scores [n] -> kind -> metrics (its `client` is the kind).
     Other kinds are left out, so prevalence differs by kind. Taught in chapter 01.
     """
-    y, scores = _checked(y, scores)
+    y, scores = checked(y, scores)
     kind = np.asarray(kind, dtype=str)
     if kind.shape != y.shape:
         raise DataError(f"kind must have one entry per row, {len(y)}, got {list(kind.shape)}")

@@ -52,25 +52,27 @@ def as_detector(obj: Any) -> Detector:
 
 
 def check_rows(X: Any, where: str = "X") -> np.ndarray:
-    """Return rows [n, d] or windows [n, T, c] as a float array, or say what is wrong with them.
+    """Return rows [n, d], windows [n, T, c] or images [n, h, w, c] as floats, or say what is wrong.
 
     Raises DataError naming `where` for another number of axes, no features, values that are not
-    numbers, and, with row and column, for NaN or infinity. Taught in chapter 01.
+    numbers, and, with its place, for NaN or infinity. Taught in chapters 01 and 11.
     """
     try:
         rows = np.asarray(X)
         rows = rows if np.issubdtype(rows.dtype, np.floating) else rows.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: every value must be a number ({error})") from error
-    if rows.ndim not in (2, 3) or 0 in rows.shape[1:]:
+    if rows.ndim not in (2, 3, 4) or 0 in rows.shape[1:]:
         raise DataError(
-            f"{where}: expected rows [n, d] or windows [n, T, c], got the shape {list(rows.shape)}"
+            f"{where}: expected rows [n, d], windows [n, T, c] or images [n, h, w, c], got the "
+            f"shape {list(rows.shape)}"
             + ("; for one row write X[None, :]" if rows.ndim == 1 else "")
         )
     finite = np.isfinite(rows)
     if not finite.all():
         place = [int(i) for i in np.argwhere(~finite)[0]]
-        step = f", step {place[1]}" if rows.ndim == 3 else ""
+        inner = {3: "step", 4: "pixel"}.get(rows.ndim, "")
+        step = f", {inner} {', '.join(map(str, place[1:-1]))}" if inner else ""
         raise DataError(
             f"{where}: row {place[0]}{step}, column {place[-1]} is {rows[tuple(place)]} "
             f"({int((~finite).sum())} such values in all); drop or fill them first"
@@ -100,7 +102,7 @@ def scores_of(detector: Detector, X: np.ndarray, name: str = "detector") -> np.n
 
 
 def reconstruction_error(model: nn.Module, X: np.ndarray) -> np.ndarray:
-    """Return each row's mean squared reconstruction error, X [n, d] or [n, T, c] -> float64 [n].
+    """Return each row's mean squared reconstruction error, X [n, ...] -> float64 [n].
 
     The model runs in eval mode without gradients, in batches; the mode of every submodule is
     restored afterwards. Raises DataError for NaN or infinity (with row and column) and for rows

@@ -204,6 +204,12 @@ def check_settings(
     choose_clients(len(federation), per_round, 0, 0)  # raises for a number that makes no sense
     if engine not in ENGINES:
         raise FedlabError(f"engine={engine!r}: choose one of {', '.join(ENGINES)}.")
+    if isinstance(model, DenseAutoencoder) and federation.clients[0].x_train.ndim > 2:
+        raise FedlabError(
+            f"a dense autoencoder takes rows [n, d], but those of {federation.name!r} have the "
+            f"shape {federation.clients[0].x_train.shape}. Use federation.flattened(), or a model "
+            f"of windows or images."
+        )
     if isinstance(model, DenseAutoencoder) and model.widths[0] != federation.n_features:
         raise FedlabError(
             f"the model takes {model.widths[0]} features, the federation {federation.name!r} has "

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+# 2^64 over the golden ratio: the step of the counter that `mix` turns into random numbers.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _INDEX_BITS = 24
 _INDEX_MASK = np.uint64((1 << _INDEX_BITS) - 1)
 
 
-def _mix(z: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195)."""
+def mix(z: np.ndarray) -> np.ndarray:
+    """A hash of 64-bit numbers: the finaliser of SplitMix64.
+
+    Source: Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195.
+    """
     z = z ^ (z >> np.uint64(30))
     z *= np.uint64(0xBF58476D1CE4E5B9)
     z ^= z >> np.uint64(27)
@@ -38,12 +43,11 @@ def batch_order(
         [K, L] int64. The first sizes[k] entries of row k are a permutation of
         range(sizes[k]); the rest are padding (0).
     """
-    golden = np.uint64(0x9E3779B97F4A7C15)
     stream = np.asarray([seed % 2**64], dtype=np.uint64)
     for part in (round_, clients, epochs):
-        stream = _mix((stream + np.asarray(part, dtype=np.uint64)) * golden + np.uint64(1))
+        stream = mix((stream + np.asarray(part, dtype=np.uint64)) * GOLDEN + np.uint64(1))
     rows = np.arange(length, dtype=np.uint64)
-    keys = _mix(stream[:, None] + rows * golden)
+    keys = mix(stream[:, None] + rows * GOLDEN)
     keys &= ~_INDEX_MASK
     keys |= rows
     padding = rows >= np.asarray(sizes, dtype=np.uint64)[:, None]

@@ -83,6 +83,7 @@ class StackedDense:
             weight = rows[:, position : position + size]
             block[:, :, :n_in] = weight.view(-1, n_out, n_in)
             block[:, :, n_in] = rows[:, position + size : position + size + n_out]
+            block[:, :, n_in + 1 :] = 0  # not zero any more if a client has diverged
             position += size + n_out
 
     def pack(self, values: torch.Tensor) -> torch.Tensor:

@@ -118,6 +118,14 @@ def test_internal_bleeding_does_not_test_on_training_points():
     assert federation.clients[0].y_test.sum() == 61
 
 
+def test_internal_bleeding_as_points():
+    train, test, y = bundled.internal_bleeding_series()
+    assert (len(train), len(test), y.sum()) == (1200, 6301, 12)
+    assert np.flatnonzero(y).tolist() == list(range(2987, 2999))  # 4187 to 4198 in the file
+    windows = bundled.internal_bleeding(window=50, stride=1)
+    np.testing.assert_array_equal(windows.x[windows.split == "test"][0], test[:50].astype("f4"))
+
+
 def test_digits_options():
     table = bundled.digits(anomaly=(3, 8), normal=(0, 1))
     assert set(np.unique(table.kind)) == {"normal", "digit 3", "digit 8"}

@@ -115,7 +115,7 @@ def test_a_diverged_model_is_reported() -> None:
     [
         (np.zeros(4), r"shape \[4\]; for one row write"),
         (np.zeros((3, 0)), r"shape \[3, 0\]"),
-        (np.zeros((2, 2, 2, 2)), r"\[2, 2, 2, 2\]"),
+        (np.zeros((2, 2, 2, 2, 2)), r"\[2, 2, 2, 2, 2\]"),
         ([["a", "b"]], "must be a number"),
     ],
 )

@@ -145,3 +145,10 @@ def test_bytes_are_counted_twice_and_nobody_has_a_model_of_its_own():
         fl.fit(model, members, rounds=1, local=Scaffold(fl.SGD(1e30)), progress=False)
     with pytest.raises(fl.errors.FedlabError, match="lr"):
         replace(Scaffold(), local=fl.SGD(lr=-1))
+
+
+def test_a_single_client_has_nothing_to_correct():
+    """c_k = c in every round, so SCAFFOLD is FedAvg for as long as it runs, to the bit."""
+    model, members, sgd = fl.dense_autoencoder(8), federation((50,)), fl.SGD(0.1, 2, momentum=0.5)
+    runs = [fl.fit(model, members, rounds=4, local=k, progress=False) for k in (sgd, Scaffold(sgd))]
+    assert torch.equal(*[fl.flatten(run.model) for run in runs])

@@ -148,6 +148,11 @@ class DistributedDP:
         check_delta(self.delta)
         if self.fewest < 1:
             raise FedlabError(f"DistributedDP: fewest={self.fewest} must be at least 1.")
+        if getattr(self.inner, "error_feedback", False):
+            raise FedlabError(
+                "DistributedDP: the inner aggregator keeps what clients left out for later rounds, "
+                "each with a share of the noise only. Use error_feedback=False."
+            )
 
     def sensitivity(self, parameters: int) -> float:
         """Largest norm of a rounded update of P parameters, in units."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ class _EncryptedMean:
 
     weighted: bool
     keys: Any
+    # The server cannot read the mean; clients decrypt it and move their own model.
+    sends_model: ClassVar[bool] = False
 
     def _new_keys(self) -> Any:
         raise NotImplementedError

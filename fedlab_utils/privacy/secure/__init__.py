@@ -16,6 +16,7 @@ from fedlab_utils.privacy.secure.errors import (
     WrongStep,
 )
 from fedlab_utils.privacy.secure.fixed_point import FixedPoint, decode_weighted, encode_weighted
+from fedlab_utils.privacy.secure.groups import SecureGroups
 from fedlab_utils.privacy.secure.keys import Identity, KeyPair
 from fedlab_utils.privacy.secure.server import Server
 from fedlab_utils.privacy.secure.setup import RoundSetup, default_threshold, invite
@@ -35,6 +36,7 @@ __all__ = [
     "RandomDrop",
     "RefusedRequest",
     "RoundSetup",
+    "SecureGroups",
     "SecureMean",
     "Server",
     "ShareError",

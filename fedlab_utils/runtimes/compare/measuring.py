@@ -6,7 +6,6 @@ reach the same weights, or the numbers would not be about the same thing.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ import numpy as np
 
 from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate import rivals
+from fedlab_utils.memory import family_memory
 from fedlab_utils.models import dense_autoencoder, flatten
 from fedlab_utils.runtimes.compare.frameworks import FRAMEWORKS
 from fedlab_utils.runtimes.tff import launch
@@ -165,14 +165,9 @@ def _one(
 
 def _watch(process: subprocess.Popen[bytes], patience: float) -> float:
     """Wait for the process; return the peak memory of it and its children [MB]."""
-    import psutil
-
     peak, deadline = 0.0, time.monotonic() + patience
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(psutil.Error):
-            parent = psutil.Process(process.pid)
-            family = [parent, *parent.children(recursive=True)]
-            peak = max(peak, sum(one.memory_info().rss for one in family) / 1e6)
+        peak = max(peak, family_memory(process.pid, above=peak))
         time.sleep(0.05)
     return peak
 

@@ -40,12 +40,8 @@ python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
 nitpicky = True
-# Types of Python and of other projects: their documentation is not here.
-_OTHERS = (
-    r"(collections|pathlib|io|typing|numpy|np|torch|nn|pandas|pd|matplotlib|cryptography)\..+"
-    r"|Path|Figure"
-)
-nitpick_ignore_regex = [(r"py:.*", _OTHERS)]
+# The documentation of Python's and other projects' types is not here; our own must be.
+nitpick_ignore_regex = [(r"py:.*", r"(?!fedlab_utils\.)\w+\..+")]
 
 html_theme = "sphinx_book_theme"
 html_title = project

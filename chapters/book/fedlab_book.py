@@ -94,6 +94,8 @@ def find_type(app: Sphinx, env: Any, node: pending_xref, text: nodes.Element) ->
             return found
     files = FACTS["sources"].get(short, [])
     inside = [file for file in files if node["reftarget"].startswith(file[:-3].replace("/", "."))]
+    if not files and node["reftype"] == "class" and "." not in node["reftarget"]:
+        return text  # another project's type, such as Path
     if len(inside or files) != 1:
         return None
     address = f"{FACTS['address']}/blob/main/{(inside or files)[0]}"

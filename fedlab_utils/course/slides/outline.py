@@ -205,7 +205,18 @@ def _printed(cell: Any) -> str:
 
 
 def _built(part: Section) -> list[Slide]:
-    return [Slide(part.title, text=re.sub(r"^## .+\n+", "", _text(part)))]
+    """The bullets, then each table, on slides of their own."""
+    prose = re.sub(r"^## .+\n+", "", _text(part))
+    drawn = sentences.tables(prose)
+    for table in drawn:
+        prose = prose.replace(table, "")
+    bullets = re.split(r"\n(?=- )", re.sub(r"\n{2,}", "\n", prose.strip()))
+    half = len(bullets) if len(prose.split()) <= MAX_TABLE else (len(bullets) + 1) // 2
+    texts = filter(None, ("\n".join(bullets[:half]), "\n".join(bullets[half:]), *drawn))
+    return [
+        Slide(part.title if number == 0 else "", part.title if number else "", text=text)
+        for number, text in enumerate(texts)
+    ]
 
 
 def _questions(part: Section) -> list[Slide]:

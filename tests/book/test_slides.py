@@ -44,7 +44,8 @@ CHAPTER = notebook(
     "## 7.1 A ring\n\nNumbers wrap around. They do so in silence. Look:",
     code("1 + 1", printed("2\n")),
     "That is right. And more.",
-    "## 7.2 A picture\n\nWe add. A **share** hides it.\n\n$$ a + b $$\n\nThe first of both:",
+    "## 7.2 A picture\n\nWe add. A **share** hides it.\n\n$$ a + b $$\n\n"
+    "We add. The first of both:",
     code("plot()", shown("image/png", "QUJD", "A rising line.")),
     "It rises.",
     code("plot()", shown("image/png", "QUJE", "Left out."), tags=("no-slide",)),
@@ -113,9 +114,9 @@ def test_sentences() -> None:
     assert sentences.formulas(text) == ["$$ x $$"]
     assert sentences.tables(text) == ["| a |\n|---|\n| 1 |\n"]
     found = sentences.key_sentences(
-        ["A **b** c. It is **d**. Plain. **E** f:", "**Exercise 1** g."]
+        ["A **b** c. It is **d**. Plain. **E** f g:", "**Exercise 1** g."]
     )
-    assert found == ["A **b** c.", "**E** f."]
+    assert found == ["A **b** c.", "**E** f g."]
 
 
 def test_tables_are_cut() -> None:

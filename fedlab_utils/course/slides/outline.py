@@ -132,7 +132,9 @@ def _without_repetition(group: list[Slide]) -> list[Slide]:
     kept: list[Slide] = []
     for slide in group:
         said = " ".join(old.text for old in kept)
-        kept.append(replace(slide, text="") if slide.text and slide.text in said else slide)
+        new = [one for one in sentences.split(slide.text) if one.rstrip(".:") not in said]
+        # The words above a result are one line; lists, formulas and tables keep theirs.
+        kept.append(slide if "\n" in slide.text else replace(slide, text=" ".join(new)))
     return kept
 
 

@@ -43,7 +43,7 @@ def key_sentences(parts: list[str], words: int = 32) -> list[str]:
         for sentence in sentences
         if "**" in sentence
         and sentence.count("**") % 2 == 0
-        and len(sentence.split()) <= words
+        and 3 <= len(sentence.split()) <= words
         and not _POINTS_BACK.match(sentence)
     ]
 

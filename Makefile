@@ -2,7 +2,7 @@
 #   PYTHON=...    the Python to use (3.11, 3.12 or 3.13; default: the first one found)
 #   PIP_ARGS=...  more arguments for pip, such as another index for PyTorch's CPU build
 #   LAB_ARGS=...  arguments for JupyterLab
-#   CHAPTERS=...  chapters to build, run or make slides of, such as "01 03" (default: all)
+#   CHAPTERS=...  chapters to build or run, such as "01 03" (default: all)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -20,7 +20,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 TFF_MISSING = test -z "$(FEDLAB_REQUIRE_TFF)"
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup lab run test chapters tff doctor bench book slides browser lint lock clean
+.PHONY: help setup lab run test chapters tff doctor bench lint lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -52,6 +52,7 @@ doctor: $(VENV)/.core ## list what works here, and the command for what is missi
 bench: $(VENV)/.core ## measure client updates per second
 	@$(PY) -m fedlab_utils.federate.bench
 
+.PHONY: book slides browser
 book: $(VENV)/.book ## build the book: build/book/html/index.html
 	@$(PY) -m fedlab_utils.course.book
 

@@ -113,7 +113,10 @@ def _section(part: Section) -> list[Slide]:
         tests = (_table, _short)
         shown = [n for test in tests for n, cell in enumerate(part.cells) if test(cell)][:1]
     tagged = [n for n, cell in enumerate(part.cells) if "slide" in _tags(cell)]
-    drawn = [Slide("", kicker=part.title, text=table) for table in sentences.tables(prose)[:1]]
+    drawn = [
+        Slide("", kicker=part.title, text=tables.cut_markdown(table))
+        for table in sentences.tables(prose)[:1]
+    ]
     results = [_result(part, number) for number in sorted({*shown, *tagged})]
     group = _without_repetition([first, *drawn, *results])
     if len(group) > 1 and not (formula or points):
@@ -209,9 +212,10 @@ def _printed(cell: Any) -> str:
 def _built(part: Section) -> list[Slide]:
     """The bullets, then each table, on slides of their own."""
     prose = re.sub(r"^## .+\n+", "", _text(part))
-    drawn = sentences.tables(prose)
-    for table in drawn:
+    found = sentences.tables(prose)
+    for table in found:
         prose = prose.replace(table, "")
+    drawn = [tables.cut_markdown(table) for table in found]
     bullets = re.split(r"\n(?=- )", re.sub(r"\n{2,}", "\n", prose.strip()))
     half = len(bullets) if len(prose.split()) <= MAX_TABLE else (len(bullets) + 1) // 2
     texts = filter(None, ("\n".join(bullets[:half]), "\n".join(bullets[half:]), *drawn))

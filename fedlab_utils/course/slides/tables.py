@@ -3,7 +3,24 @@
 import re
 
 MAX_ROWS = 10
+MAX_WORDS = 160
 _ROW = re.compile(r"<tr\b.*?</tr>", flags=re.DOTALL)
+
+
+def cut_markdown(table: str) -> str:
+    """Return a Markdown table with at most `MAX_ROWS` rows and about `MAX_WORDS` words.
+
+    Below it stands how many rows were left out.
+    """
+    head, rule, *rows = table.strip().split("\n")
+    kept: list[str] = []
+    for row in rows[:MAX_ROWS]:
+        if len(" ".join([head, *kept, row]).replace("|", " ").split()) > MAX_WORDS:
+            break
+        kept.append(row)
+    left = len(rows) - len(kept)
+    more = f"\n\nand {left} more rows in the chapter" if left else ""
+    return "\n".join([head, rule, *kept]) + more
 
 
 def cut(page: str) -> str:

@@ -61,6 +61,16 @@ doctor: $(VENV)/.core ## list what works here, and the command for what is missi
 bench: $(VENV)/.core ## measure client updates per second
 	@$(PY) -m fedlab_utils.federate.bench
 
+.PHONY: book slides browser
+book: $(VENV)/.book ## build the book: build/book/html/index.html
+	@$(PY) -m fedlab_utils.course.book
+
+slides: $(VENV)/.book ## make slides of each chapter: build/slides/index.html
+	@$(PY) -m fedlab_utils.course.slides $(CHAPTERS)
+
+browser: $(VENV)/.book ## test book, slides and JupyterLab in Chromium
+	@$(BIN)/pytest -m browser $(PYTEST_ARGS)
+
 lint: $(VENV)/.dev ## format the code and repair what can be repaired
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -71,7 +81,7 @@ lock: $(VENV)/.dev ## renew requirements/*.lock
 	@$(PY) requirements/lock.py
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find fedlab_utils tests chapters -name __pycache__ -prune -exec rm -rf {} +
 
 # --- set-up: each stamp is renewed when a lock or pyproject.toml has changed ---
@@ -97,6 +107,10 @@ $(VENV)/.core: requirements/core.lock pyproject.toml | $(PY)
 $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(PY)
 	@$(call install,dev)
 	@touch $(VENV)/.core
+
+$(VENV)/.book: requirements/book.lock pyproject.toml | $(PY)
+	@$(call install,book)
+	@touch $(VENV)/.core $(VENV)/.dev
 
 # Locked packages first, then the course itself, editable and without asking for dependencies.
 define install

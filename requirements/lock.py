@@ -1,4 +1,4 @@
-"""Write core.lock and dev.lock beside this file: `make lock`.
+"""Write core.lock, dev.lock and book.lock beside this file: `make lock`.
 
 The locks pin what was tested together, for Python 3.11 to 3.13 on every platform. Wheels of CUDA
 libraries are left out: the torch wheel asks for those it needs, and a CPU build asks for none.
@@ -13,7 +13,10 @@ HERE = Path(__file__).resolve().parent
 # The release of torch that the course is tested with; the other versions follow from it.
 TORCH = "torch==2.13.0"
 COURSE = ["notebooks", "syft", "flower", "privacy"]
-LOCKS = {"core.lock": COURSE, "dev.lock": [*COURSE, "dev"]}
+DEV = [*COURSE, "dev"]
+LOCKS = {"core.lock": COURSE, "dev.lock": DEV, "book.lock": [*DEV, "book", "browser"]}
+# `make book` adds to the environment of `make test`: what both have must be the same version.
+FOLLOWS = {"book.lock": "dev.lock"}
 HEADER = """\
 # {name}: versions tested together on Python 3.11 to 3.13. Written by `make lock`; do not edit.
 # Contents: fedlab-utils with the extras {extras}.
@@ -23,14 +26,15 @@ HEADER = """\
 CUDA = re.compile(r"^(nvidia-|cuda-|triton|pytorch-triton)")
 
 
-def compile_lock(extras: list[str], constraint: Path) -> str:
+def compile_lock(extras: list[str], constraints: list[Path]) -> str:
     """Return the resolved pins of the project with these extras, one a line."""
     command = [
         *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet"),
         *("--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
         *("--no-header", "--no-annotate", "--no-emit-package", "fedlab-utils"),
-        *("--constraint", str(constraint)),
     ]
+    for constraint in constraints:
+        command += ["--constraint", str(constraint)]
     for extra in extras:
         command += ["--extra", extra]
     done = subprocess.run(command, cwd=HERE.parent, text=True, capture_output=True)
@@ -44,7 +48,10 @@ def main() -> None:
     constraint.write_text(TORCH + "\n", encoding="utf-8")
     try:
         for name, extras in LOCKS.items():
-            lines = compile_lock(extras, constraint).splitlines()
+            constraints = [constraint]
+            if name in FOLLOWS:
+                constraints.append(HERE / FOLLOWS[name])
+            lines = compile_lock(extras, constraints).splitlines()
             pins = [line for line in lines if line.strip() and not CUDA.match(line)]
             header = HEADER.format(name=name, extras=", ".join(extras))
             (HERE / name).write_text(header + "\n".join(pins) + "\n", encoding="utf-8")

@@ -41,7 +41,15 @@ def tracked() -> list[Path]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).exists()]
-    ignored = {".venv", ".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    ignored = {
+        ".venv",
+        ".git",
+        "build",
+        "__pycache__",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+    }
     files = (path for path in ROOT.rglob("*") if path.is_file())
     return [path for path in files if not ignored & set(path.relative_to(ROOT).parts)]
 
@@ -97,6 +105,7 @@ def test_environment_yml_installs_what_the_tests_use() -> None:
     assert pip == ["-r requirements/core.lock"] and "pip" in conda
     core, dev = pins("core.lock"), pins("dev.lock")
     assert core.items() <= dev.items()
+    assert dev.items() <= pins("book.lock").items()  # both live in one environment
     # conda's torch must be the version that the lock asks for, or pip fetches another one.
     (torch,) = [item for item in conda if item.startswith("pytorch-cpu=")]
     assert torch.split("=", 1)[1] == core["torch"]
@@ -105,7 +114,7 @@ def test_environment_yml_installs_what_the_tests_use() -> None:
 
 
 def test_locks_are_plain() -> None:
-    for name in ("core.lock", "dev.lock"):
+    for name in ("core.lock", "dev.lock", "book.lock"):
         assert not any(re.match("nvidia|cuda|triton|fedlab", package) for package in pins(name))
         text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
         assert "--hash" not in text and "index-url" not in text and " @ " not in text

@@ -1,0 +1,1 @@
+"""Slides: each chapter's story for a projector, from its executed notebook, by `make slides`."""

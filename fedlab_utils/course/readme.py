@@ -1,11 +1,15 @@
 """The blocks of README.md that the build writes: badges, chapters, results."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedlab_utils.course.links import Repository
-from fedlab_utils.course.results import load_results, markdown_table, results_table
+from fedlab_utils.course.results import markdown_table, results_table
+
+# The words of the blocks that an edition in another language translates.
+COLUMNS = ["Chapter", "Question", "Read", "Run", "Memory", "Open"]
+WORDS = [*COLUMNS, "min", "under 1 min", "chapter {number}"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,10 @@ class Line:
     seconds: float
     memory_mb: float
 
+    def with_words(self, title: str, question: str) -> "Line":
+        """Return the line with another title and question."""
+        return replace(self, title=title, question=question)
+
 
 def run_time(seconds: float) -> str:
     """Say how long a chapter runs, in whole minutes."""
@@ -30,35 +38,57 @@ def memory(megabytes: float) -> str:
     return f"{max(0.1, megabytes / 1000):.1f} GB"
 
 
-def blocks(lines: list[Line], results: Path, repository: Repository) -> dict[str, str]:
-    """Return the text of each block by its name."""
+def place(name: str) -> str:
+    """Return where a chapter's notebook is, seen from the README."""
+    return f"chapters/{name}.ipynb"
+
+
+def units(text: str, say: Callable[[str], str]) -> str:
+    """Translate "under 1 min", or the unit in "25 min"; another text stays."""
+    number, _, unit = text.rpartition(" ")
+    return f"{number} {say(unit)}" if number.isdigit() else say(text)
+
+
+def blocks(
+    lines: list[Line],
+    headlines: list[dict[str, Any]],
+    repository: Repository,
+    say: Callable[[str], str] = str,
+    place: Callable[[str], str] = place,
+) -> dict[str, str]:
+    """Return the text of each block by its name.
+
+    `headlines` are saved results. `say` translates words, `place` says where a chapter's notebook
+    is: an edition in another language has its own.
+    """
     rows = [
         [
-            f"[{line.title}](chapters/{line.name}.ipynb)",
+            f"[{line.title}]({place(line.name)})",
             line.question,
-            f"{line.minutes_read} min",
-            run_time(line.seconds),
+            units(f"{line.minutes_read} min", say),
+            units(run_time(line.seconds), say),
             memory(line.memory_mb),
-            f"{repository.badges(f'chapters/{line.name}.ipynb')}",
+            repository.badges(place(line.name)),
         ]
         for line in lines
     ]
-    columns = ["Chapter", "Question", "Read", "Run", "Memory", "Open"]
-    headlines = [record for record in load_results(results) if record["headline"]]
+    tables = []
+    for number, record in enumerate(headlines):
+        titled = record | {"title": say(record["title"])}
+        chapter = say("chapter {number}")
+        # One table is enough to read a README by; a click opens the others.
+        tables.append(_folded(titled, chapter) if number else results_table(titled, chapter))
     return {
-        "badges": repository.badges("chapters/00_welcome.ipynb"),
-        "chapters": markdown_table(columns, rows),
-        "results": "\n\n".join(
-            results_table(record) if number == 0 else _folded(record)
-            for number, record in enumerate(headlines)
-        ),
+        "badges": repository.badges(place("00_welcome")),
+        "chapters": markdown_table([say(column) for column in COLUMNS], rows),
+        "results": "\n\n".join(tables),
     }
 
 
-def _folded(record: dict[str, Any]) -> str:
-    """A table that a click opens: one is enough to read a README by."""
-    title = f"{record['title']} (chapter {record['chapter']})"
-    return f"<details>\n<summary>{title}</summary>\n\n{results_table(record)}\n\n</details>"
+def _folded(record: dict[str, Any], chapter: str) -> str:
+    title = f"{record['title']} ({chapter.format(number=record['chapter'])})"
+    table = results_table(record, chapter)
+    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
 def rewrite(text: str, new: dict[str, str]) -> str:

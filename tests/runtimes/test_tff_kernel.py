@@ -217,3 +217,30 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except OSError:
         return -1
+
+
+COUNT = """
+import numpy as np, tensorflow as tf, tensorflow_federated as tff
+@tff.tensorflow.computation(np.int64)
+def count(n):
+    return tf.while_loop(lambda i: i < n, lambda i: (i + 1,), [tf.constant(0, tf.int64)])[0]
+kept = int(count(10))
+"""
+
+
+def test_an_interrupt_ends_a_long_computation_in_the_worker_of_tff(tff_environment):
+    with TffKernel() as kernel:
+        kernel.run(COUNT, module.ignore)
+        (worker,) = psutil.Process(kernel.pid).children()
+        interrupt_soon()
+        with pytest.raises(KeyboardInterrupt):
+            kernel.run("count(10**12)", module.ignore)
+        assert gone(worker.pid)
+        began = time.monotonic()
+        assert kernel.get("kept + count(5)")["kept + count(5)"] == 15
+        assert time.monotonic() - began < 30
+        # The call that was interrupted must not be tried again behind the reader's back.
+        (other,) = psutil.Process(kernel.pid).children()
+        before = other.cpu_times().user
+        time.sleep(2)
+        assert other.cpu_times().user - before < 0.5

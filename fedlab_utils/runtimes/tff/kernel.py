@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fedlab_utils.errors import FedlabError
-from fedlab_utils.runtimes.tff import launch, values
+from fedlab_utils.runtimes.tff import launch, release, values
 from fedlab_utils.runtimes.tff.home import require
 
 _START = 120.0  # seconds that a kernel may take to answer first
@@ -88,6 +88,7 @@ class TffKernel:
             self._wait_until_ready()
             self.run(_LOAD, ignore)
             self.load_module("fedlab_values", values.__file__)
+            self.load_module("fedlab_release", release.__file__)
         except BaseException:
             self.stop()
             raise
@@ -162,6 +163,8 @@ class TffKernel:
                 interrupted, deadline = True, time.monotonic() + _INTERRUPT
                 self.interrupt()
         if interrupted:
+            if self.alive:
+                self._conclude_interrupted(asked)
             lost = (
                 "" if self.alive else "It did not stop, so it was killed; its variables are lost."
             )
@@ -192,6 +195,13 @@ class TffKernel:
             text = _ANSI.sub("", reply.get("evalue", ""))
             raise TffError(name, text, reply.get("traceback", ()))
 
+    def _conclude_interrupted(self, asked: str) -> None:
+        """Take the reply, whatever it says, and end the computation that the code has begun."""
+        with contextlib.suppress(TffError):
+            self._conclude(asked)
+        with contextlib.suppress(TffError):
+            self.run("_s.modules['fedlab_release'].release()", ignore)
+
     def put(self, named: dict[str, Any]) -> None:
         """Give variables there these values. Raises ValueError for one that cannot cross."""
         values.save(self._values, named)
@@ -213,8 +223,8 @@ class TffKernel:
     def interrupt(self) -> None:
         """Interrupt the running code; the variables stay.
 
-        The worker must not get the signal, it would die of it. So a long computation inside it
-        goes on to its end, and the next one may wait for it; a restart ends it at once.
+        The worker does not get the signal: it may hold nothing that anybody waits for, or a
+        computation that is to be ended in good order (see `release`).
         """
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)

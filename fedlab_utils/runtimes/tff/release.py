@@ -2,8 +2,10 @@
 
 An interrupt stops the cell, not the computation: that goes on in the process worker_binary, and the
 next one waits for it. Ending that process is not enough either: the call, still waiting in a
-thread, would see a failure that is worth another try, start a new process and compute it all again.
-So the call is cancelled first. This file must not import the course's package. Taught in chapter 05.
+thread, would see a failure that is worth another try, start a new process and compute all of it
+again. So the call is cancelled first.
+
+This file must not import the course's package. Taught in chapter 05.
 """
 
 import asyncio

@@ -63,19 +63,22 @@ class Course:
             values["memory"] = readme.memory(measured[1])
         return values
 
-    def problems(self, name: str) -> list[str]:
-        """Say in which ways a chapter's notebooks differ from its source; [] if they agree."""
+    def differs(self, name: str, *, solution: bool) -> bool:
+        """Tell whether an existing notebook has other cells than its source."""
         import nbformat
 
+        built = nbformat.read(self.derived(name, solution=solution), as_version=4)
+        return not nb.same_cells(built, self.expected(name, solution=solution))
+
+    def problems(self, name: str) -> list[str]:
+        """Say in which ways a chapter's notebooks differ from its source; [] if they agree."""
         found = []
         for solution in (False, True):
             path = self.derived(name, solution=solution)
             label = path.relative_to(self.root)
             if not path.exists():
                 found.append(f"{label} is missing")
-            elif not nb.same_cells(
-                nbformat.read(path, as_version=4), self.expected(name, solution=solution)
-            ):
+            elif self.differs(name, solution=solution):
                 found.append(f"{label} differs from its source")
         return found
 

@@ -71,10 +71,11 @@ class Edition:
 
         made = {}
         for name in self.names():
-            original = self.course.derived(name, solution=False)
-            if original.exists():
-                notebook = self.notebook(name, nbformat.read(original, as_version=4))
-                made[self.folder / original.name] = nbformat.writes(notebook).rstrip("\n") + "\n"
+            path = self.course.derived(name, solution=False)
+            # A notebook that is older than its source is translated when it has been built.
+            if path.exists() and not self.course.differs(name, solution=False):
+                notebook = self.notebook(name, nbformat.read(path, as_version=4))
+                made[self.folder / path.name] = nbformat.writes(notebook).rstrip("\n") + "\n"
         if self._file("README").exists():
             made[self.folder / "README.md"] = self._readme()
         return made

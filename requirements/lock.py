@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # The release of torch that the course is tested with; the other versions follow from it.
 TORCH = "torch==2.13.0"
-COURSE = ["notebooks", "syft", "flower", "serve", "privacy"]
+COURSE = ["notebooks", "syft", "flower", "serve", "onnx", "privacy"]
 DEV = [*COURSE, "dev"]
 LOCKS = {"core.lock": COURSE, "dev.lock": DEV, "book.lock": [*DEV, "book", "browser"]}
 # `make book` adds to the environment of `make test`: what both have must be the same version.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedlab_utils.course.links import Repository
-from fedlab_utils.course.results import markdown_table, results_table
+from fedlab_utils.course.results import markdown_table
 
 # The words of the blocks that an edition in another language translates.
 COLUMNS = ["Chapter", "Question", "Read", "Run", "Memory", "Open"]
@@ -74,21 +74,18 @@ def blocks(
     ]
     tables = []
     for number, record in enumerate(headlines):
-        titled = record | {"title": say(record["title"])}
-        chapter = say("chapter {number}")
+        chapter = say("chapter {number}").format(number=record["chapter"])
+        title = say(record["title"])
+        numbers = markdown_table(record["columns"], record["rows"])
+        table = f"**{title}** ({chapter})\n\n{numbers}"
         # One table is enough to read a README by; a click opens the others.
-        tables.append(_folded(titled, chapter) if number else results_table(titled, chapter))
+        summary = f"<summary>{title} ({chapter})</summary>"
+        tables.append(f"<details>\n{summary}\n\n{table}\n\n</details>" if number else table)
     return {
         "badges": repository.badges(place("00_welcome")),
         "chapters": markdown_table([say(column) for column in COLUMNS], rows),
         "results": "\n\n".join(tables),
     }
-
-
-def _folded(record: dict[str, Any], chapter: str) -> str:
-    title = f"{record['title']} ({chapter.format(number=record['chapter'])})"
-    table = results_table(record, chapter)
-    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
 def rewrite(text: str, new: dict[str, str]) -> str:

@@ -56,12 +56,9 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
-def results_table(record: dict[str, Any], chapter: str = "chapter {number}") -> str:
-    """Return one saved table as Markdown, its title and chapter above it.
-
-    `chapter` says "chapter 03" in the words of an edition's language.
-    """
-    head = f"**{record['title']}** ({chapter.format(number=record['chapter'])})"
+def results_table(record: dict[str, Any]) -> str:
+    """Return one saved table as Markdown, its title above it."""
+    head = f"**{record['title']}** (chapter {record['chapter']})"
     return f"{head}\n\n{markdown_table(record['columns'], record['rows'])}"
 
 

@@ -164,3 +164,31 @@ def _people(rng: np.random.Generator) -> tuple:
     rows = rng.integers(50, 900, size=int(rng.integers(2, 9)))
     # Away from the whole numbers, where rounding may go either way.
     return rows, float(rows.sum() / (rng.integers(3, 400) + rng.uniform(0.1, 0.9)))
+
+
+@trial("16.1")
+def _holes(rng: np.random.Generator) -> tuple:
+    d = int(rng.integers(1, 5))
+    parts = [rng.normal(size=(int(rng.integers(2, 9)), d)) for _ in range(int(rng.integers(2, 6)))]
+    for part in parts:
+        part[1:][rng.random((len(part) - 1, d)) < 0.4] = np.nan  # one value of each is there
+    return (parts,)
+
+
+def _cuts(answer: Any, solution: Any, rng: np.random.Generator) -> None:
+    """Exercise 16.2 returns words, which are compared one by one."""
+    times = rng.integers(0, 60, size=int(rng.integers(20, 90)))
+    shares = float(rng.uniform(0.1, 0.5)), float(rng.uniform(0.1, 0.5))
+    given = np.asarray(answer(times.copy(), *shares))
+    if not np.array_equal(given, solution(times, *shares)):
+        raise Wrong(WRONG)
+
+
+TRIALS["16.2"] = _cuts
+
+
+@trial("16.3")
+def _features(rng: np.random.Generator) -> tuple:
+    n, d = int(rng.integers(20, 60)), int(rng.integers(2, 6))
+    y = rng.permutation(n) < n // 3
+    return rng.normal(size=(n, d)) + y[:, None] * rng.normal(size=d), y

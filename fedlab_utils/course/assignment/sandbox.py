@@ -8,7 +8,6 @@ import compileall
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -141,8 +140,6 @@ class Sandbox:
             time.sleep(0.05)
         else:
             return ""
-        if code == -signal.SIGXCPU:
-            return "it took too much processor time"
         return f"it ended by the signal {-code}" if code < 0 else f"it ended with the code {code}"
 
 

@@ -164,7 +164,7 @@ show(figures.scores(score, everyone.y_test, xlabel="Reconstruction error"), name
 #
 # <details><summary>Answer</summary>
 # The change in the model's weights, computed from the bank's data; no rows of data. That is less
-# than the data, but it is not nothing: chapter 13 attacks it.
+# than the data, but it is not nothing: chapter 06 attacks it.
 # </details>
 #
 # **Why does the model train on payments without labels?**

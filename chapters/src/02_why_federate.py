@@ -148,7 +148,7 @@ print("the message is the row:", np.array_equal(one_row.total, raw["bank 1"].x_t
 
 # %% [markdown]
 # So a client with very few rows should not send its moments. And a large one is not safe either, if
-# it sends them twice: exercise 02.3. Chapter 06 adds the sums without showing them to the server.
+# it sends them twice: exercise 02.3. Chapter 07 adds the sums without showing them to the server.
 
 # %% [markdown]
 # ## 2.3 Each bank alone
@@ -525,7 +525,7 @@ lent.agg({"alarm rate": ["min", "mean", "max"], "recall": "mean"}).round(3)
 # rate stays below the 1% in all three.
 #
 # A histogram is not nothing either: of a bank with one calibration row, it shows that row's score up
-# to the width of a bin. But only the *sum* is needed, and chapter 06 computes a sum that hides its
+# to the width of a bin. But only the *sum* is needed, and chapter 07 computes a sum that hides its
 # parts.
 
 # %% [markdown]

@@ -389,9 +389,9 @@ for name, run in runs.items():
     print(f"{name}: {sum(run.history.bytes_up) / 1e6:.1f} MB up, the same down")
 
 # %% [markdown]
-# Compare the last line with the first, and remember to count both directions. Federated learning does
-# not save traffic here: moving the data once would be cheaper. It is not about how many bytes leave a
-# bank. It is about *which*: weights leave, and rows do not.
+# Compare the lines with the first, and remember to count both directions. With all banks in every
+# round, moving the data once would have been cheaper; with fewer banks a round it would not. But the
+# point is not how many bytes leave a bank. It is *which*: weights leave, and rows do not.
 
 # %% [markdown]
 # ## 3.6 From loop to stacked
@@ -730,7 +730,7 @@ table
 # close to them: an untrained network or the length of a row solve shuttle nearly as well, and the
 # isolation forest has a higher AP. Whoever reports a single AUC on this data set reports the floor.
 # Look at the worst client instead: there the floor and the forest are weak, local training depends
-# on the luck of the split (see its spread), and federated comes close to central.
+# on the luck of the split (see its spread), and federated is about as good as central.
 #
 # Handwritten digits are harder: the 4 is the anomaly, all others are normal, and a client has about
 # a hundred images.

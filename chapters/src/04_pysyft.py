@@ -423,7 +423,7 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # A hit proves a leak. No hit proves only that nobody copied values as they are. In particular, the
 # **updates** do not contain the rows, but they were computed from them, and something of them can
-# be computed back. Chapter 13 does it; chapters 06 to 08 are about the protection.
+# be computed back. Chapter 06 does it; chapters 06 to 08 are about the protection.
 #
 # | Who | sees | does not see |
 # |---|---|---|
@@ -480,7 +480,7 @@ with show_error(NobodyAnswered):
     banks.ask(TRAIN, {"bank 7": task}, review=cheat, timeout=3)
 
 # %% [markdown]
-# **A stranger's file.** The answer of bank 8 was refused unread. How do you read a file from somebody you do
+# **A stranger's file.** The answer of bank 8 was no file of arrays, and was refused. How do you read a file from somebody you do
 # not trust? Not like this. The array below holds an object that says how it wants to be unpickled:
 
 
@@ -520,7 +520,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # What it cannot see is a *plausible* lie: an update of the right shape that pulls the model somewhere else.
-# That needs statistics over the banks, and is the topic of chapters 12 and 13.
+# That needs statistics over the banks, and is the topic of chapter 13.
 
 # %% [markdown]
 # ## 4.9 Evaluation and threshold without scores

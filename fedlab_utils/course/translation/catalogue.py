@@ -11,7 +11,9 @@ from typing import Any
 from fedlab_utils.errors import FedlabError
 
 # Code, formulas, placeholders and addresses: a translation must say the same of them.
-_KEPT = re.compile(r"`[^`]+`|\$[^$]+\$|\{\{?\w+\}?\}|\]\([^)]+\)|</?\w+")
+_KEPT = re.compile(
+    r"\$\$.*?\$\$|`[^`]+`|\$[^$]+\$|\{\{?\w+\}?\}|\]\([^)]+\)|</?\w+", flags=re.DOTALL
+)
 
 
 class Catalogue:

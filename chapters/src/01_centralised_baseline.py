@@ -357,7 +357,7 @@ show(bars, name="central-kinds")
 #   network ranks them far above most normal rows. *This* is learning.
 # - **collective**: learning helps somewhat. The first payments of a burst are ordinary, so nobody
 #   can find them all.
-# - **takeover**: all are near .5, and the spread is large, because there are few such rows. Fraud that
+# - **takeover**: all are near .5, and the seeds differ more than the detectors do. Fraud that
 #   looks normal cannot be found without labels. No cleverer network changes that.
 # - **regular**: *below* .5. These rows vary less than normal ones, so they are easy to reconstruct,
 #   and the score says "particularly normal". A trap: the worst fraud for the model is not the
@@ -375,8 +375,8 @@ show(bars, name="central-kinds")
 #
 # Let $n$ calibration scores be given, and a rate $a$. Sort the scores, and take the one at place
 # $\lceil (n+1)(1-a) \rceil$. Why $n+1$? A new normal row is as likely to land in any of the
-# $n+1$ gaps between the sorted scores. Above that score lie at most a share $a$ of the
-# gaps. This is the *split-conformal* quantile:
+# $n+1$ gaps: below, between and above the sorted scores. Above that score lie at most a share $a$ of
+# the gaps. This is the *split-conformal* quantile:
 
 # %%
 calibration = fl.reconstruction_error(run.model, bank.x_calibration)

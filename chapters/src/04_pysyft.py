@@ -480,8 +480,9 @@ with show_error(NobodyAnswered):
     banks.ask(TRAIN, {"bank 7": task}, review=cheat, timeout=3)
 
 # %% [markdown]
-# **A stranger's file.** The answer of bank 8 was no file of arrays, and was refused. How do you read a file from somebody you do
-# not trust? Not like this. The array below holds an object that says how it wants to be unpickled:
+# **A stranger's file.** The answer of bank 8 was no file of arrays, and was refused. How do you read a
+# file from somebody you do not trust? Not like this. The array below holds an object that says how it
+# wants to be unpickled:
 
 
 # %%

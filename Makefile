@@ -3,6 +3,7 @@
 #   PIP_ARGS=...  more arguments for pip, such as another index for PyTorch's CPU build
 #   LAB_ARGS=...  arguments for JupyterLab
 #   CHAPTERS=...  chapters to build, run or assign, such as "01 03" (default: all)
+#   JOBS=...      chapters that make run executes side by side (default: as cores and memory allow)
 #   ASSIGNMENT=... and SUBMISSIONS=...  for make marks: the two folders
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +17,7 @@ PYTHON ?=
 PIP_ARGS ?=
 LAB_ARGS ?=
 CHAPTERS ?=
+JOBS ?= 0
 ASSIGNMENT ?=
 SUBMISSIONS ?=
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -34,7 +36,7 @@ lab: $(VENV)/.core ## open JupyterLab on chapter 0
 	@$(BIN)/jupyter lab chapters/00_welcome.ipynb $(LAB_ARGS)
 
 run: $(VENV)/.core tff ## execute every chapter; print results, seconds and peak memory
-	@$(PY) -m fedlab_utils.course.build --run $(CHAPTERS)
+	@$(PY) -m fedlab_utils.course.build --run --jobs $(JOBS) $(CHAPTERS)
 
 test: $(VENV)/.dev tff ## run everything: style, types, tests
 	@$(BIN)/ruff check . || { echo 'ruff found the above: `make lint` repairs most of it.'; exit 1; }

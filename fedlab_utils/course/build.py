@@ -6,18 +6,21 @@ built from, its seconds and its peak memory, so that only what changed is built 
 """
 
 import argparse
+import os
+import queue
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from fedlab_utils.course import needs, outputs, results
 from fedlab_utils.course import notebook as nb
 from fedlab_utils.course.checkout import Course
-from fedlab_utils.course.execute import ChapterFailed, Execution, execute
+from fedlab_utils.course.execute import ChapterFailed, Execution, end_children, execute
 from fedlab_utils.course.translation.edition import editions
 
 
@@ -62,7 +65,7 @@ def build(course: Course, name: str) -> Execution:
     return reader
 
 
-def _run(notebook: Any, label: str, folder: Path, keep: Path) -> Execution:
+def _run(notebook: Any, label: str, folder: Path, keep: Path, place: int = 0) -> Execution:
     from tqdm import tqdm
 
     needs.require(notebook)
@@ -71,7 +74,8 @@ def _run(notebook: Any, label: str, folder: Path, keep: Path) -> Execution:
         "FEDLAB_FIGURES": str(keep / "figures"),
     }
     total = len(notebook.cells)
-    with tqdm(total=total, desc=label, unit="cell", leave=False, disable=None) as bar:
+    options: Any = {"unit": "cell", "leave": False, "disable": None, "position": place}
+    with tqdm(total=total, desc=label, **options) as bar:
         return execute(notebook, label, folder, environment=environment, progress=bar.update)
 
 
@@ -80,25 +84,52 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def run(course: Course, names: list[str]) -> int:
-    """Execute the readers' notebooks as they are, without changing a file, and print the tables."""
+def jobs_that_fit() -> int:
+    """How many chapters can run side by side: one a core, and 2 GB of free memory for each."""
+    import psutil
+
+    memory = psutil.virtual_memory().available
+    return max(1, min(os.cpu_count() or 1, memory // 2_000_000_000, 4))
+
+
+def run(course: Course, names: list[str], jobs: int) -> int:
+    """Execute the readers' notebooks as they are, without changing a file, and print the tables.
+
+    `jobs` chapters run side by side, long ones first.
+    """
     import nbformat
 
+    begin = time.perf_counter()
     rows: list[list[Any]] = []
+    places = queue.SimpleQueue[int]()  # lines of the terminal for the bars
+    for place in range(jobs):
+        places.put(place)
     with tempfile.TemporaryDirectory() as folder:
 
         def one(name: str) -> str:
             path = course.derived(name, solution=False)
             if not path.exists():
                 raise ValueError(f"{path.name} is missing: run `make chapters`")
-            execution = _run(nbformat.read(path, as_version=4), name, path.parent, Path(folder))
+            notebook, place = nbformat.read(path, as_version=4), places.get()
+            try:
+                execution = _run(notebook, name, path.parent, Path(folder), place)
+            finally:
+                places.put(place)
             rows.append([name, f"{execution.seconds:.1f}", round(execution.memory_mb)])
             return _measure(execution)
 
-        failed = _each(names, one)
+        def seconds(name: str) -> float:
+            return (course.state.measured(name) or (0.0, 0.0))[0]
+
+        if jobs > 1:
+            names = sorted(names, key=seconds, reverse=True)
+        failed = _each(names, one, jobs)
         for record in results.load_results(Path(folder) / "results"):
             print("\n" + results.results_table(record))
-    print("\n" + results.markdown_table(["Chapter", "Seconds", "Peak memory [MB]"], rows))
+    columns = ["Chapter", "Seconds", "Peak memory [MB]"]
+    print("\n" + results.markdown_table(columns, sorted(rows)))
+    minutes = (time.perf_counter() - begin) / 60
+    print(f"\n{len(rows)} chapters in {minutes:.1f} minutes, {jobs} at a time")
     return failed
 
 
@@ -106,22 +137,34 @@ def _measure(execution: Execution) -> str:
     return f"{execution.seconds:.1f} s, {execution.memory_mb:.0f} MB"
 
 
-def _each(names: list[str], work: Callable[[str], str]) -> int:
+def _each(names: list[str], work: Callable[[str], str], jobs: int = 1) -> int:
     """Do the work for each chapter; a failing one is reported and the others go on.
 
     One that cannot run on this machine is named and is no failure. Returns the failures' number.
     """
+    from tqdm import tqdm
+
     failures = []
-    for name in names:
+
+    def one(name: str) -> None:
         begin = time.perf_counter()
         try:
-            print(f"{name}: {work(name)}", flush=True)
+            tqdm.write(f"{name}: {work(name)}")
         except needs.Unavailable as reason:
-            print(f"{name}: left out: {reason}", flush=True)
+            tqdm.write(f"{name}: left out: {reason}")
         except (ChapterFailed, ValueError) as error:
-            failures.append(f"{error}")
+            failures.append(name)
             seconds = time.perf_counter() - begin
-            print(f"{name}: FAILED after {seconds:.1f} s\n{error}", file=sys.stderr, flush=True)
+            tqdm.write(f"{name}: FAILED after {seconds:.1f} s\n{error}", file=sys.stderr)
+        sys.stdout.flush()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            list(pool.map(one, names))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_children()  # the kernels, which do not get the interrupt
+            raise
     if failures:
         print(f"{len(failures)} of {len(names)} chapters failed", file=sys.stderr)
     return len(failures)
@@ -158,6 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--force", action="store_true", help="build even what is up to date")
     what.add_argument("--check", action="store_true", help="only compare with the sources")
     what.add_argument("--run", action="store_true", help="execute the notebooks, change nothing")
+    parser.add_argument("--jobs", type=int, default=0, help="--run: chapters at a time (as fit)")
     options = parser.parse_args(arguments)
     try:
         course = Course(options.root)
@@ -165,12 +209,15 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             failed = _check(course, names)
         elif options.run:
-            failed = run(course, names)
+            failed = run(course, names, options.jobs or jobs_that_fit())
         else:
             failed = _build_all(course, names, force=options.force)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted. The same command starts again.", file=sys.stderr)
+        return 130
     return 1 if failed else 0
 
 

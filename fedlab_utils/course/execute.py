@@ -1,5 +1,6 @@
 """Execute one notebook in a fresh kernel and measure its seconds and peak memory."""
 
+import contextlib
 import copy
 import os
 import re
@@ -110,6 +111,15 @@ def execute(
 def _kernel_pid(client: Any) -> int | None:
     provisioner = getattr(client.km, "provisioner", None) if client.km is not None else None
     return getattr(provisioner, "pid", None)
+
+
+def end_children() -> None:
+    """Kill this process's kernels, and all that they have started."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.kill()
 
 
 class _PeakMemory:

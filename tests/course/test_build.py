@@ -2,9 +2,14 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from fedlab_utils.course import build as build_module
@@ -190,3 +195,45 @@ def test_a_chapter_that_cannot_run_here_is_named_and_left_out(
     assert "01_tiny: left out: needs TensorFlow Federated, missing" in told
     assert "python -m fedlab_utils.runtimes.tff install" in told
     assert not (root / "chapters" / "01_tiny.ipynb").exists()
+
+
+def two_chapters(root: Path, second: str) -> None:
+    source = root / "chapters" / "src"
+    (source / "02_second.py").write_text(
+        CHAPTER.replace("01 · A tiny", "02 · A second").replace("import sys, os", second)
+    )
+    course = Course(root)
+    for name in course.names([]):
+        notebook = course.expected(name, solution=False)
+        nbformat.write(notebook, course.derived(name, solution=False))
+
+
+@pytest.mark.slow
+def test_run_goes_on_beside_a_chapter_that_fails(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_chapters(root, "import sys, os; raise KeyError('broken')")
+    assert main(["--root", str(root), "--run", "--jobs", "2"]) == 1
+    said = capsys.readouterr()
+    assert "02_second, cell 3 failed" in said.err and "KeyError: 'broken'" in said.err
+    assert "1 of 2 chapters failed" in said.err
+    assert "01_tiny: " in said.out and "0.123" in said.out
+    assert "1 chapters in " in said.out and "2 at a time" in said.out
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_all_kernels(root: Path) -> None:
+    two_chapters(root, "import sys, os, time; open('started', 'w').close(); time.sleep(600)")
+    command = [sys.executable, "-m", "fedlab_utils.course.build", "--run", "--jobs", "2"]
+    process = subprocess.Popen([*command, "--root", str(root)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (root / "chapters" / "started").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Interrupted" in said
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []

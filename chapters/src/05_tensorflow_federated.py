@@ -533,7 +533,7 @@ print({name: round(float(values[-1]), 3) for name, values in curves.items()})
 #
 # The mean believes everybody. An **aggregator** in TFF is a process too: a type for its state, and
 # `next` from values at the clients to one at the server. Aggregators wrap each other, as ours do. This
-# one clips every client's vector to length 1, then takes the mean:
+# one clips every client's vector to a length of at most 1, then takes the mean:
 
 # %%
 # %%tff
@@ -663,7 +663,8 @@ table[["the coordinator sees", "state"]]
 #   types are the best description of a federated algorithm that there is. But its last release is of
 #   2024 and holds you to Python 3.11; do not start a product on it.
 # - To run **other people's code on your data** only after you have read it: PySyft (chapter 04). A
-#   round is slow, as the table says, because every bank starts a process of its own.
+#   round is slow, as the table says, because every message is a file with permissions, kept in step on
+#   both sides.
 # - To put clients on **real machines**: Flower (chapter 14).
 
 # %% [markdown]

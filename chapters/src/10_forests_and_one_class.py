@@ -324,7 +324,7 @@ difference = counts - trees.counts(bank.x_train[1:])
 print(f"counts that change: {(difference != 0).sum()}, by at most {np.abs(difference).max()}")
 
 # %% [markdown]
-# A tree ends where no more than one row of a sample of 256 is to be expected, that is, where less than
+# A tree ends where no more than one row of a sample of 256 is to be expected, that is, where at most
 # 1/256 of all rows have come. So only the proportions of the counts matter.
 #
 # **Whose range?** Rows beyond the range all fall into outer leaves, and cuts where nobody lives are
@@ -498,8 +498,8 @@ pd.concat(rows, axis=1)
 # 256, and its cuts fall where the rows are, not out to the farthest of them.
 #
 # With clients that **differ**, the common forest loses nothing in the pooled list, as its arithmetic
-# promised. The others lose a little there, and more at the worst client: look at the spread of that
-# column. Where a client has few anomalies one lucky or unlucky tree decides, so five seeds do not rank
+# promised. Local forests and the union lose a little there, and all but the common one lose much at the
+# worst client: look at the spread of that column. Where a client has few anomalies one lucky or unlucky tree decides, so five seeds do not rank
 # the forests there. The federated autoencoder is the steadiest for the worst client.
 #
 # And the floor? The row norm is close to all of them in AUC, so Shuttle says "these forests work",
@@ -718,9 +718,9 @@ payments
 
 # %% [markdown]
 # No, the team does *not* win. Each fusion is worse than the autoencoder alone, pooled, for the mean
-# bank and for the worst one; the more a fusion listens to everybody, the worse it is. The forest is
-# no better than the floor here, and the one-class SVM only somewhat better. Their ranks are mostly
-# noise, and a mean of ranks passes the noise on. Is there at least a kind of fraud which the others
+# bank and for the worst one; the more a fusion listens to everybody, the worse it is. The forest
+# is at the floor in AP here, and the one-class SVM reaches a quarter of the autoencoder's AP. Their ranks
+# are mostly noise, and a mean of ranks passes the noise on. Is there at least a kind of fraud which the others
 # see, and the autoencoder does not?
 
 # %%
@@ -757,8 +757,8 @@ save_results("10", "Digits, Dirichlet clients: a mixed team, five seeds", digits
 digits
 
 # %% [markdown]
-# Digit 4 is the friendly case. The three members are not far from each other, and the teams by rank and by
-# tail come out near the best of them, not above it; the differences are within the spread. For
+# Digit 4 is the friendly case. Autoencoder and forest are close to each other, and the teams by rank and
+# by tail come out near the best of them, not above it; the differences are within the spread. For
 # digit 8 two members are below .5 in AUC, and they pull the team far below the autoencoder.
 #
 # Is there a case in which a team helps? It takes members that are all good, but not at the same clients.
@@ -1000,8 +1000,8 @@ check("10.4", tail)
 
 # %% [markdown]
 # **Exercise 10.5** (open) In section 10.11 the training rows hold anomalies, and they fill leaves.
-# `detect.grow_common(..., sample=...)` says of how many rows a leaf must expect one to go on
-# cutting. Try 32, 64 and 1024 on `ten_clients(seed)`, for three seeds. What happens to the AP, and
+# `detect.grow_common(..., sample=...)` says how large a sample is: a leaf that expects more than one
+# row of it is cut again. Try 32, 256 and 1024 on `ten_clients(seed)`, for three seeds. What happens to the AP, and
 # why? Then try the same on clean training rows. Would you have known which value to take?
 
 # %% tags=["solution"]

@@ -200,14 +200,14 @@ def take_steps(
         weights [K, P] and sums of losses [K] (float64).
     """
     active = stacked.clients
-    trained = torch.empty_like(stacked.matrix())
+    finished: list[torch.Tensor] = []  # those that finished last come first
     loss_sum = torch.zeros(active, dtype=torch.float64)
     working = loss_sum
     velocity: torch.Tensor | None = None
     for x, counts in batches:
         k = len(x)
         if k < active:
-            trained[k:active] = stacked.matrix()[k:]
+            finished.insert(0, stacked.matrix()[k:])
             velocity = None if velocity is None else stacked.keep(velocity, k)
             beside = {name: stacked.keep(b, k) for name, b in beside.items()}
             stacked.shrink(k)
@@ -215,5 +215,5 @@ def take_steps(
         working.add_(differentiate(x, counts))
         local.adjust(stacked.weights, stacked.gradients, beside)
         velocity = local.step(stacked.weights, stacked.gradients, velocity)
-    trained[:active] = stacked.matrix()
-    return trained, loss_sum
+    rest = stacked.matrix()
+    return torch.cat([rest, *finished]) if finished else rest, loss_sum

@@ -7,8 +7,8 @@ _BLANK = re.compile(r"(\n[ \t]*(?:\n[ \t]*)+)")
 _FENCE = re.compile(r"^(```|~~~|\$\$)", flags=re.MULTILINE)
 # What is the same in every language. What remains must hold a word, or there is nothing to say.
 _MUTE = re.compile(
-    r"```.*?```|~~~.*?~~~|\$\$.*?\$\$|`[^`]*`|\$[^$\n]+\$|\{\{\w+\}\}|<[^>]*>|https?://\S+",
-    flags=re.DOTALL,
+    r"^    [^\n]*$|```.*?```|~~~.*?~~~|\$\$.*?\$\$|`[^`]*`|\$[^$\n]+\$|\{\{\w+\}\}|<[^>]*>|https?://\S+",
+    flags=re.DOTALL | re.MULTILINE,
 )
 _WORD = re.compile(r"[A-Za-z]{2,}")
 

@@ -58,6 +58,7 @@ def test_a_fenced_block_is_one_piece_and_is_not_translated() -> None:
         ("A word", True),
         ("`code` only", True),
         ("`code`", False),
+        ("    python -m course", False),
         ("{{badges}}", False),
         ("</details>", False),
         ("$a + b$", False),

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ def build(course: Course, name: str) -> Execution:
         _copy(scratch / "reader" / "figures", course.figures)
     course.state.save()
     return reader
+
+
+def reword(course: Course, name: str) -> None:
+    """Write changed text into the executed notebooks of a chapter whose code is the same."""
+    import nbformat
+
+    for solution in (False, True):
+        path = course.derived(name, solution=solution)
+        renewed = course.expected(name, solution=solution)
+        nb.take_outputs(renewed, nbformat.read(path, as_version=4))
+        path.write_text(nbformat.writes(renewed).rstrip("\n") + "\n", encoding="utf-8")
 
 
 def _run(notebook: Any, label: str, folder: Path, keep: Path, place: int = 0) -> Execution:
@@ -172,8 +184,12 @@ def _each(names: list[str], work: Callable[[str], str], jobs: int = 1) -> int:
 
 def _build_all(course: Course, names: list[str], *, force: bool) -> int:
     def one(name: str) -> str:
-        if not force and not course.stale(name):
-            return "up to date"
+        if not (force or course.must_run(name)):
+            if not course.problems(name):
+                return "up to date"
+            with suppress(ValueError):  # somebody has edited code in a notebook
+                reword(course, name)
+                return "text renewed"
         return _measure(build(course, name))
 
     failed = _each(names, one)

@@ -82,9 +82,10 @@ class Course:
                 found.append(f"{label} differs from its source")
         return found
 
-    def stale(self, name: str) -> bool:
-        """Tell whether a chapter must be built: its cells or the code it used have changed."""
-        return bool(self.state.changed(name) or self.problems(name))
+    def must_run(self, name: str) -> bool:
+        """Tell whether a chapter must be executed: its code, or what that used, has changed."""
+        built = all(self.derived(name, solution=solution).exists() for solution in (False, True))
+        return not built or self.state.changed(name)
 
     def lines(self) -> list[readme.Line]:
         """Return the README's line of each chapter that has been built."""

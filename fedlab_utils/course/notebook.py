@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -89,6 +90,30 @@ def derive(path: Path, repository: Repository, *, solution: bool) -> Notebook:
         cells.append(new(source, id=cell_id, metadata={"tags": tags} if tags else {}))
     metadata = {"kernelspec": _KERNEL, "language_info": {"name": "python"}}
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def code_digest(path: Path) -> str:
+    """Return a hash of a source's code cells and their tags: what its outputs depend on."""
+    import jupytext
+
+    parsed = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    cells = [[c.source, dict(c.metadata)] for c in parsed.cells if c.cell_type == "code"]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+
+
+def take_outputs(new: Notebook, executed: Notebook) -> None:
+    """Give the cells of `new` the outputs of the executed notebook with the same code.
+
+    Raises ValueError if the code is not the same.
+    """
+    ours, theirs = (
+        [cell for cell in one.cells if cell.cell_type == "code"] for one in (new, executed)
+    )
+    if [(c.id, c.source) for c in ours] != [(c.id, c.source) for c in theirs]:
+        raise ValueError("the code has changed: the chapter must be executed")
+    for cell, old in zip(ours, theirs, strict=True):
+        cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    new.metadata = executed.metadata
 
 
 def _new_markdown(source: str, **extra: Any) -> Any:

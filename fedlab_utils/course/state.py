@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fedlab_utils.course.notebook import code_digest
+
 
 class State:
     """The record of the last build of each chapter of the checkout `root`."""
@@ -25,7 +27,7 @@ class State:
         return None if entry is None else (entry["seconds"], entry["memory_mb"])
 
     def changed(self, name: str) -> bool:
-        """Tell whether the source, a package file the chapter used or a data set has changed."""
+        """Tell whether the chapter's code, a package file it used or a data set has changed."""
         entry = self._chapters.get(name)
         return entry is None or entry["inputs"] != self._inputs(name, entry["modules"])
 
@@ -61,11 +63,12 @@ class State:
 
     def _inputs(self, name: str, modules: list[str]) -> str:
         """Return one hash of everything the chapter's outputs depend on."""
-        paths = [self._root / "chapters" / "src" / f"{name}.py"]
-        paths += [self._root / module for module in modules]
+        paths = [self._root / module for module in modules]
         data = self._root / "datasets"
         paths += sorted(path for path in data.rglob("*") if path.is_file())
-        total = hashlib.sha256()
+        source = self._root / "chapters" / "src" / f"{name}.py"
+        code = code_digest(source) if source.exists() else "missing"
+        total = hashlib.sha256(code.encode())
         for path in paths:
             total.update(path.relative_to(self._root).as_posix().encode())
             total.update(path.read_bytes() if path.exists() else b"missing")

@@ -120,9 +120,23 @@ def test_build_from_source_to_readme(root: Path, monkeypatch: pytest.MonkeyPatch
     assert main(["--root", str(root), "--run"]) == 0
     assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     (root / "datasets" / "new.csv").write_text("1")
-    assert Course(root).stale("01_tiny")
+    assert Course(root).must_run("01_tiny")
     (root / "datasets" / "new.csv").unlink()
-    assert not Course(root).stale("01_tiny")
+    assert not Course(root).must_run("01_tiny")
+
+    # A change of the text alone is taken over without running anything.
+    source = chapters / "src" / "01_tiny.py"
+    source.write_text(source.read_text().replace("Does the build work?", "Does it build?"))
+    assert main(["--root", str(root), "--check"]) == 1
+    assert main(["--root", str(root)]) == 0
+    assert main(["--root", str(root), "--check"]) == 0
+    renewed = nbformat.read(chapters / "01_tiny.ipynb", as_version=4)
+    assert "Does it build?" in renewed.cells[0].source
+    assert [c.get("outputs") for c in renewed.cells] == [c.get("outputs") for c in executed.cells]
+    assert "Does it build?" in (root / "README.md").read_text()
+    # Not so a change of the code.
+    source.write_text(source.read_text().replace("return 2 * x", "return x * 2"))
+    assert Course(root).must_run("01_tiny")
     (chapters / "solutions" / "01_tiny.ipynb").unlink()
     assert main(["--root", str(root), "--check"]) == 1
 

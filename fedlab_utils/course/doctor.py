@@ -24,6 +24,7 @@ _EXTRAS = {
     "flower": "chapter on Flower",
     "privacy": "chapters on privacy and encryption",
     "serve": "chapter on deployment",
+    "onnx": "chapter on deployment: export",
     "dev": "tests of the course",
 }
 # Distributions whose import name is another one.

@@ -80,7 +80,8 @@ print(f"prevalence {floor.prevalence:.3f}")
 floor.by_kind()["AUC"].unstack("detector").round(3)
 
 # %% [markdown]
-# The row norm finds point faults, as always. For the rest, both floors are not far from guessing, or below it.
+# The row norm finds point faults, as always. For the rest, both floors are weak, and for `stuck`
+# they are below guessing.
 
 # %% [markdown]
 # ## 11.2 An LSTM, product by product
@@ -179,7 +180,8 @@ for reminded in (False, True):
 # %% [markdown]
 # A loss of 1 is what the mean of all windows gets. From the code alone, the LSTM has hardly begun to learn:
 # the gradient of the first steps has to come a long way. Reminded of the step before, it learns at
-# once. This is the encoder-decoder of Malhotra and others (EncDec-AD). It asks: *given the step before, and
+# once. This is the encoder-decoder of Malhotra and others (EncDec-AD), with one change: they show the writer
+# the true steps in training only, and its own steps when it scores. Ours asks: *given the step before, and
 # six numbers about the whole window, is this step what was due?* A fault is not due, so it costs an
 # error. The package has it:
 
@@ -386,12 +388,12 @@ print("seconds of federated training:", ", ".join(f"{k} {v}" for k, v in means.i
 by_kind.sort_values("contextual", ascending=False)
 
 # %% [markdown]
-# All networks are far above the floors, except for point faults, where everything works. Beyond that, four
-# findings, and not all of them flatter the sequence models:
+# All networks but the local dense one are far above the floors. Only for point faults do the row norm and the
+# untrained network come near. Beyond that, four findings, and not all of them flatter the sequence models:
 #
 # - **The dense autoencoder is not beaten.** Federated, it has the highest AP for the mean and the worst device.
-#   Its lead over the LSTM is smaller than the spread, but it trains in less time, though with four times as many
-#   parameters to send.
+#   Its lead over the LSTM is smaller than the LSTM's spread, and in the pooled list it has none. But it
+#   trains in less time, though with four times as many parameters to send.
 # - **An LSTM needs few windows.** Look at the two local models: a device alone, with some fifty windows, makes a
 #   useful LSTM and a poor dense autoencoder. The LSTM uses the same weights at each of 24 steps, so a window is 24
 #   examples for them; the dense one has weights of its own for each step.
@@ -457,7 +459,7 @@ show(figures_series.adjustment(lengths, found), name="point-adjustment")
 # With ranges of a few hundred points, chance alone reaches what papers call the state of the art. F1 without the
 # adjustment stays where a coin belongs: if *everything* is an alarm, precision is the prevalence of 5%, and F1
 # about 0.1. The third line is a measure that knows of ranges, and is not fooled; it is the subject of the
-# next section. In this chapter nothing is point-adjusted.
+# next section. In this chapter nothing else is point-adjusted.
 
 # %% [markdown]
 # ## 11.7 A measure for ranges
@@ -634,7 +636,7 @@ show(figure, name="odd-pulse")
 # %% [markdown]
 # Read from above:
 #
-# - The **matrix profile** with windows of one pulse is the best of all. No weights, no training.
+# - The **matrix profile** with windows of one pulse has the highest VUS-PR of all. No weights, no training.
 # - The federated **LSTM** finds the anomaly with each seed. Its windows are 24 points long; with windows of the same
 #   length the matrix profile is a little behind it in VUS-PR, and far behind in AP: it smears its alarm
 #   over the neighbours. This is what VUS-PR forgives, and AP does not.
@@ -787,7 +789,7 @@ show(figures_series.pictures(rows), name="digits-back")
 # | dense, flat | places | steps times channels | windows of fixed phase; many clients together |
 # | LSTM | one step after the other | channels, not steps | few windows; long windows |
 # | Transformer | all steps at once | width, and steps in the code | many windows |
-# | convolution | neighbourhoods | filters, not pixels | patterns that can be anywhere |
+# | convolution | neighbourhoods | filters, and pixels in the code | patterns that can be anywhere |
 #
 # - Measures for ranges: R-AUC-PR and VUS-PR, and the reason to distrust point adjustment.
 # - Two detectors without weights that a network must beat first: a difference and a matrix profile.
@@ -799,8 +801,9 @@ show(figures_series.pictures(rows), name="digits-back")
 # **Why does the LSTM autoencoder see the true step before, at test time too? Is that not cheating?**
 #
 # <details><summary>Answer</summary>
-# It sees a step only when the next one is due, never the step it has to write. So a point fault costs an error
-# twice: when it comes, and in the step after it, which was foretold from a wrong value.
+# It is shown a step only when the next one is due. Of the step it has to write it knows no more than the code
+# tells. So a point fault costs an error twice: when it comes, and in the step that is written after it, which
+# was foretold from a wrong value.
 # </details>
 #
 # **A paper reports F1 = 0.97 "with the usual point adjustment". What do you ask?**
@@ -977,6 +980,6 @@ report.by_kind()["AUC"].unstack("kind").round(3)
 # - **What to ask:** "Which of these faults could you see on a plot of one channel?" and "Your network finds the
 #   anomaly. What does the one-liner find?"
 # - **What to skip:** section 11.4 for a group that does not care how it is computed; the loop of section 11.7,
-#   if the picture of the shoulders is enough.
+#   if the soft labels with their shoulders are enough.
 #
 # </details>

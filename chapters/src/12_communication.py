@@ -140,7 +140,8 @@ bill(study, base)
 # %% [markdown]
 # **Local epochs** are a gift here: with four of them a quarter of the bytes gives the same AP (the
 # difference is well within the spread of the seeds). With eight epochs an eighth of the bytes is left, and
-# a loss begins to show. In the first three rows the banks do the same work; they only talk less.
+# the AP is a little lower, still within the spread. In the first three rows the banks do the same work;
+# they only talk less.
 #
 # **Client sampling** saves bytes, too. A round with three banks costs 30% of the bytes and is worth more
 # than 30% of a round with ten: an AP of 0.35 is reached for less than half of the megabytes. The price is
@@ -219,7 +220,7 @@ for name, decoded in {"once": once, "mean of 2,000": mean}.items():
 
 # %% [markdown]
 # A single message is poor, but the mean of many is right: the codec is **unbiased**. That helps a
-# server, which takes the mean over clients anyway. The paper also bounds the error, by
+# server, which takes the mean over clients anyway. The paper also bounds the expected squared error, by
 # $\min(n/s^2, \sqrt n / s)\,|v|^2$ for $n$ numbers. That is why long updates are cut into **buckets**,
 # each with a norm of its own.
 #
@@ -280,8 +281,8 @@ for name, c in {
 pd.DataFrame(rows).T.style.format({"bytes": "{:,.0f}", "deflated": "{:,.0f}", "share": "{:.2f}"})
 
 # %% [markdown]
-# It pays for QSGD, the more so the fewer levels. It does not pay where all levels are about equally
-# frequent, and hardly for float32, whose last digits are noise. So it is an option, not a habit.
+# It pays for QSGD, the more so the fewer levels. It saves little where the levels are used more evenly,
+# as after a rotation, or for float32, whose last digits are noise. So it is an option, not a habit.
 
 # %% [markdown]
 # ## 12.5 Turn it first
@@ -329,7 +330,7 @@ show(
 )
 
 # %% [markdown]
-# After the rotation the numbers look normal, whatever they were, and the largest is only a few
+# After the rotation the numbers look normal, almost whatever they were, and the largest is only a few
 # deviations away. Now equally spaced levels between minus and plus the largest one are a good ruler
 # (Suresh and others, 2017):
 
@@ -351,7 +352,7 @@ for name, x in {"updates": updates, "with a spike": spike}.items():
 # %% [markdown]
 # And since we know the distribution now, we can do better still: levels where the normal numbers
 # are, found by Lloyd and by Max sixty years ago, without any chance (`LloydMax`; the idea of
-# DRIVE and EDEN). All codecs on this one update:
+# DRIVE and EDEN). All codecs on these ten updates:
 
 
 # %%
@@ -386,8 +387,8 @@ show(figures_communication.error_by_bytes(points), name="error-by-bytes")
 # ## 12.6 Few numbers, and a memory
 #
 # The shortest messages do not round numbers, they leave them out. **Top-k** sends the largest ones,
-# and where they are. **Sign** sends one bit for each, and one scale. Both are biased: what is small is
-# never sent, round after round.
+# and where they are. **Sign** sends one bit for each, and one scale for each bucket. Both are biased,
+# round after round: top-k never sends what is small, and sign makes all numbers of a bucket equally large.
 
 # %%
 top = compress.TopK(share=0.05)
@@ -604,7 +605,8 @@ quality
 # %% [markdown]
 # It does. For the mean bank and for the worst one, too, the compressed runs are within the spread of
 # the plain one, and of training in one place (*central*: all rows together, in batches as large as
-# ten banks' batches). Training alone is behind, and the floors and the isolation forest are far below.
+# ten banks' batches). In AP, training alone is behind, and the floors and the isolation forest are far
+# below.
 
 # %% [markdown]
 # ## 12.9 What still adds up, and what noise allows
@@ -651,10 +653,10 @@ for wrong in (
         one_round(wrong)
 
 # %% [markdown]
-# The other way is **integers of a common range**. A ring element has 32 bits. A level of 8 bits, summed
-# over ten banks, needs 12, so two of them fit into one element, side by side, as *lanes*; of 4 bits
-# three fit. The range must be the same for all, and nobody may exceed it, so rotate first: then one
-# number fits all.
+# The other way is **integers of a common range**. A ring element has 32 bits, of which 31 can be used:
+# the upper half of the ring stands for negative numbers. A level of 8 bits, summed over ten banks, needs
+# 12, so two of them fit into one element, side by side, as *lanes*; of 4 bits three fit. The range
+# must be the same for all, and nobody may exceed it, so rotate first: then one number fits all.
 
 # %%
 turn = compress.Rotated(compress.Float32())
@@ -669,7 +671,7 @@ with show_error(FedlabError):
 
 # %% [markdown]
 # Both are far from the 28 times of one bit: the room for the sum has to travel, and so do zeros. A
-# mask and lanes can be combined. That is the price for a server that sees nothing.
+# mask and lanes can be combined. That is the price for a server that sees only the sum.
 #
 # **Noise.** Client-level privacy (chapter 06) clips each update to a length $C$, and adds noise for that
 # length. What may stand where?
@@ -734,8 +736,8 @@ with show_error(FedlabError):
 
 # %% [markdown]
 # The last one is about the order: in `LocalDP` the bank adds noise *before* it sends, so it must stand
-# outside, `LocalDP(inner=Compressed(...))`. There, and only there, memory is harmless: it
-# consists of noisy numbers.
+# outside, `LocalDP(inner=Compressed(...))`. There the clients' memory is harmless: it consists of noisy
+# numbers. (So does the server's own memory in the first order.)
 
 # %% [markdown]
 # ## 12.10 And on real data
@@ -906,7 +908,7 @@ check("12.3", sparse_step)
 hint("12.3")
 
 # %% [markdown]
-# **Exercise 12.4** (medium) Write `lanes`: how many numbers of `bits` bits travel in one ring element
+# **Exercise 12.4** (medium) Write `lanes_of`: how many numbers of `bits` bits travel in one ring element
 # of 31 usable bits, if the sum over `clients` clients must not run over from one lane into the next?
 
 

@@ -322,7 +322,8 @@ for f in (4, 5, 9, 10):
 
 # %% [markdown]
 # The trimmed mean holds up to the 4 it was made for; the median holds up to 9 of 20, the largest minority.
-# At half, nothing can help: attackers and honest clients could exchange their roles.
+# At half, no rule that sees only the updates can help: attackers and honest clients could exchange their
+# roles.
 #
 # And the weights? `Mean` weighs by training rows, and the rows are what a client *says*. A weighted
 # median is a fine thing among friends. Here is what bank 3 makes of it by claiming a million rows:
@@ -426,8 +427,8 @@ show(figures_robust.breakdown(moved, unit="honest spreads"), name="breakdown")
 # %% [markdown]
 # The mean falls to the first attacker, the trimmed mean to the fifth, both medians to the tenth. Krum
 # and multi-Krum, made for four, hold out longer here than their proofs promise; then multi-Krum lets
-# attackers into its average, and Krum joins the attackers' own crowd. (Before that, multi-Krum is the
-# most exact of all: without the far rows it is a mean again.)
+# attackers into its average, and Krum joins the attackers' own crowd. (With four to six attackers
+# multi-Krum is the most exact of all: without the far rows it is a mean again.)
 
 # %% [markdown]
 # ## 13.6 Bounds and directions
@@ -556,8 +557,9 @@ table.loc[["no attack", "replacement", "floor"]]
 # - **Every robust rule stops the wrecker**, and takes a good part of the success out of replacement,
 #   multi-Krum and the cosine filter most.
 # - **Poisoned rows go through.** Without a boost the attackers' updates are honest training on false
-#   data. Nothing about them is far. The median and its relatives miss clearly more of that fraud than
-#   without an attack, about as much as the mean does. Only multi-Krum keeps them out.
+#   data. Nothing about them is loud. The median and its relatives miss clearly more of that fraud than
+#   without an attack, about as much as the mean does. Multi-Krum keeps them out. (Krum misses
+#   hardly more than without an attack, but that is nearly half.)
 # - **The inner product** is aimed at the rules: short rows, not far from anybody. The medians and the
 #   trimmed mean lose about as much AP on other fraud as the mean does, multi-Krum ends below all
 #   others, and in this line the two Krums miss more of the attackers' fraud than any other rule. The
@@ -652,7 +654,7 @@ pd.DataFrame(differences).T.rename_axis(["shift", "against the mean"])
 # Where the banks are exchangeable, the medians cost little. Only Krum, which learns from one bank per
 # round, pays at once. With the shift the price grows, pooled and for the mean client: at 1 the median
 # has lost several times what it loses at 0, and Krum more than that.
-# (How much depends on the banks: the spreads at 1 are nearly as large as the differences.)
+# (How much depends on the banks: the spreads at 1 are about as large as the differences.)
 #
 # Where does the loss come from? At shift 1 about half of the median's comes without any median: the
 # unweighted mean has it too. It is the price of not believing how many rows a bank *says* it has. The
@@ -668,10 +670,11 @@ pd.DataFrame(differences).T.rename_axis(["shift", "against the mean"])
 # ## 13.9 The server cannot look
 #
 # Every defence so far compares single updates. Chapter 07 made sure that **nobody sees a single
-# update**. Both are about trust, in opposite directions, and you cannot have both in full. A secure
-# sum is a mean, and has the mean's breakdown point: none. What is left?
+# update**. Both are about trust, in opposite directions, and with a plain sum you cannot have both
+# in full. A secure sum is a mean, and has the mean's breakdown point: zero, one attacker is enough. (There
+# are protocols that compare updates in secret. They cost far more.) What is left?
 #
-# **A norm bound at the client.** Every bank is asked to shorten its update before it encrypts it. That is
+# **A norm bound at the client.** Every bank is asked to shorten its update before it masks it. That is
 # a promise. The order of our wrappers says who keeps it: an attack *outside* the bound is cut; an attack
 # *inside* it ignores the bound.
 
@@ -823,7 +826,7 @@ show(figures_robust.work(drawn, bad), name="free-riders")
 #
 # But look at the last column. Some honest bank is accused even where everybody works, because it is
 # unlike the others. So treat the list as a reason to ask, not as a verdict. And a free rider that
-# trains on a few of its rows passes; it does some work.
+# trains on a few of its rows may well pass; it does some work.
 #
 # Behind a secure sum none of this can be computed.
 
@@ -954,7 +957,7 @@ shuttle_table
 #
 # **Exercise 13.1** (easy) Write `boost`: the factor of model replacement for a *weighted* mean.
 # `rows` `[K]` are the training rows, `attackers` `[K]` says who is one (True). All attackers send the
-# same update times this factor.
+# same update times this factor. Take the honest updates as zero.
 
 
 # %% tags=["exercise"]
@@ -1048,10 +1051,11 @@ for bound in (0.5, 1.0, 2.0, 4.0, 10.0):
 
 # %% [markdown] tags=["solution"]
 # The best bound here lies in the middle. A small one holds back everybody: the model learns too
-# little to find any fraud, so the attackers' is missed as well. A large one binds nobody. Without
-# seeing updates, clients can each tell one noisy bit, "mine was longer than the bound", in a secure
-# sum, and the server moves the bound towards the median: `AdaptiveClip` in chapter 06. (Attackers may
-# lie about their bit, but it is only one bit each.)
+# little to find any fraud, so the attackers' is missed as well. A large one hardly binds the attackers.
+# (Here the mean of the bounded updates has no weights, so a bound of 2 misses more than in section
+# 13.9.) Without seeing updates, clients can each tell one noisy bit, "mine was longer than the bound",
+# in a secure sum, and the server moves the bound towards the median: `AdaptiveClip` in chapter 06. (Attackers
+# may lie about their bit, but it is only one bit each.)
 
 # %% [markdown]
 # ## Further reading

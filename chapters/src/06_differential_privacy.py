@@ -30,8 +30,9 @@
 # which he would like to know: *was this one in the training data?*
 #
 # That is **membership inference**. The attacker here trains models of the same kind himself (shadow
-# models), on payments of his own, and learns how the loss of a row differs with and without
-# it. We judge him like a detector, by how many members he finds at one false alarm in a hundred.
+# models), on payments that he has, those in question among them, and learns how the loss of a row
+# differs with and without it. We judge him like a detector, by how many members he finds at one false
+# alarm in a hundred.
 
 # %%
 import numpy as np
@@ -104,8 +105,8 @@ for z in (0.5, 1.5, 4.0):
 
 # %% [markdown]
 # Read it the other way round: **first choose epsilon, then solve for the noise.** $\delta$ is the
-# chance that the promise fails, so it must be far below 1 / (number of members). What does the
-# promise mean for an attacker with one false alarm in a hundred? His true alarms are bounded:
+# probability that the promise leaves out, so it must be far below 1 / (number of members). What does
+# the promise mean for an attacker with one false alarm in a hundred? His true alarms are bounded:
 
 # %%
 rows = []
@@ -121,8 +122,9 @@ pd.DataFrame(rows).round(3)
 
 # %% [markdown]
 # With $\varepsilon = 0.1$ no attack in the world is much better than guessing. With $\varepsilon = 8$
-# the bound allows nearly everything. That does not mean that an attack exists; it means that
-# nothing is *proved* against this attacker. Keep this table in mind when somebody calls 8 "strong".
+# the bound allows nearly everything. That does not mean that an attack exists; it means that this
+# epsilon alone *proves* nothing against this attacker. Keep this table in mind when somebody calls 8
+# "strong".
 
 # %% [markdown]
 # ## 6.3 Sensitivity and clipping
@@ -190,9 +192,9 @@ for name, release in (
 # ## 6.4 Many sums: the account
 #
 # Training releases thousands of sums, one a step. If each costs $\varepsilon$, do $T$ of them cost
-# $T\varepsilon$? That is true, and wasteful: noise of different steps rarely conspires. A better book is
-# kept with the **Rényi divergence** of some order $\alpha > 1$ between the outputs without the member
-# ($Q$) and with it ($P$):
+# $T\varepsilon$ (and $T\delta$)? That is true, and wasteful: noise of different steps rarely conspires.
+# A better book is kept with the **Rényi divergence** of some order $\alpha > 1$ between the outputs
+# without the member ($Q$) and with it ($P$):
 #
 # $$ D_\alpha = \frac{1}{\alpha - 1} \log \mathbb{E}_{x \sim Q}
 #    \left[ \left( \frac{P(x)}{Q(x)} \right)^{\alpha} \right] $$
@@ -362,8 +364,9 @@ race = pd.DataFrame(bench.measure(clients=10, repeats=1)).set_index("contestant"
 race[["times Opacus", "largest deviation"]].round(6)
 
 # %% [markdown]
-# The deviation is what the weights differ by after eight steps without noise (Opacus adds a millionth
-# to every norm). The ratios are from one run on the machine that built this page.
+# The deviation is what the weights differ by after eight steps without noise, as a share of the largest
+# change of a weight (Opacus adds a millionth to every norm). The ratios are from one run on the machine
+# that built this page.
 
 # %% [markdown]
 # ## 6.6 First epsilon, then the noise, then the training, then the statement
@@ -452,7 +455,8 @@ print(private.statement(federation.sizes, rounds, delta, also=[scaler_release, t
 # ## 6.7 What it costs
 #
 # Three seeds, with new banks each; the same training with less and less noise; no noise but clipping;
-# and plain SGD. Floors and the isolation forest are beside them, as always.
+# and plain SGD. Epsilon counts the training alone here; the scaler is the usual one, without noise.
+# Floors and the isolation forest are beside them, as always.
 
 # %%
 reports = []
@@ -478,10 +482,10 @@ table
 
 # %% [markdown]
 # From below: epsilon 2 leaves the average precision not far above the floor. Epsilon 8 is well above
-# it, and still loses nearly half of what plain SGD finds. The last step, from "no noise" to SGD, is
-# the price of clipping alone, and it is small. Look at AUC as well: with epsilon 8 it is
-# that of SGD. The list as a whole is still in order; what noise destroys first is its top, where
-# rare frauds must be told from rare normal payments.
+# it, and still loses nearly half of what plain SGD finds. The last step, from "no noise" to SGD, is the
+# price of clipping (and of other steps and batches), and it is small. Look at AUC as well: with epsilon
+# 8 it is that of SGD. The list as a whole is still in order; what noise destroys first is its top,
+# where rare frauds must be told from rare normal payments.
 #
 # Nothing here is a law. With more rows at each bank, the same epsilon costs less (section 6.6 says
 # why); with fewer, more. Compute the curve for *your* data before you promise an epsilon.
@@ -545,8 +549,8 @@ show(figures_dp.utility_and_attack(utility, found, levels), name="06_utility_and
 
 # %% [markdown]
 # On the left what the ten banks lose, on the right what the small bank wins. Clipping alone does
-# *nothing* against the attack. Noise ends it, at epsilon 50 already, where the bound of section 6.2
-# promises nothing: the bound is about the cleverest attack on the most exposed row, this attack is
+# *nothing* against the attack. Noise all but ends it, at epsilon 50 already, where the bound of section
+# 6.2 promises nothing: the bound is about the cleverest attack on the most exposed row, this attack is
 # one attack on usual rows. Report both; neither replaces the other.
 #
 # And what is the small bank's private model worth?
@@ -643,7 +647,7 @@ for clients in (10, 100, 500, 10000):
     )
 
 # %% [markdown]
-# With ten clients the update drowns, whatever epsilon you write next to it. Client-level privacy needs
+# With ten clients the update drowns at any epsilon that protects anybody. Client-level privacy needs
 # hundreds of clients, better thousands.
 #
 # Which clip norm? Too small, and updates are cut; too large, and the noise is larger than it need be.
@@ -724,12 +728,14 @@ save_results("06", "Payments, 500 branches: detection with client-level privacy"
 client_table
 
 # %% [markdown]
-# The same epsilon protects more here than in section 6.7, a whole branch instead of a payment, and it
-# costs less: five hundred clients are enough for the noise to be small. With epsilon 2 most of the
-# average precision is still there; with 8 it is within the spread of "no noise". The two tables
-# are not a fair race, since data and model updates differ; they show that the *number of units* decides.
+# The same epsilon protects more here than in section 6.7, a whole branch instead of a payment (if with
+# a larger $\delta$, $10^{-4}$), and it costs less: five hundred clients are enough for the noise to be
+# small. With epsilon 2 most of the average precision is still there; with 8 it is within the spread of
+# "no noise". The two tables are not a fair race, since data and model updates differ; they show that
+# the *number of units* decides.
 #
-# (Two or three frauds per branch make no worst client, so the branches are pooled for this table.)
+# (On average a branch has less than one fraud to find, which makes no worst client, so the branches
+# are pooled for this table.)
 
 # %% [markdown]
 # ## 6.10 Who adds the noise?
@@ -802,7 +808,7 @@ print("same seed, same noise:", torch.equal(*twice))
 # %% [markdown]
 # ## 6.12 And on real data
 #
-# The shuttle data of chapter 03: ten clients that know few modes each, about 30,000 training rows in
+# The shuttle data of chapter 03: ten clients that know few modes each, about 22,000 training rows in
 # all. Three seeds, record level, $\varepsilon = 1$.
 
 # %%
@@ -823,10 +829,10 @@ save_results("06", "Shuttle: detection with record-level privacy", table)
 table
 
 # %% [markdown]
-# Privacy at epsilon 1 looks free here. Do not be taken in: in the pooled columns the floor is as good,
-# and the isolation forest is ahead of all, so there was nothing to lose. The worst client tells more. There learning helps, private training
-# keeps part of the gain, and its spread says how unsure that part is. A privacy claim on data
-# without a gap between floor and model is worth nothing, whatever the epsilon.
+# Privacy at epsilon 1 looks free here. Do not be taken in: in the pooled AP the floor is as good, and
+# the isolation forest is ahead of all, so there was nothing to lose. The worst client tells more. There
+# learning helps, private training keeps part of the gain, and its spread says how unsure that part is.
+# A privacy claim on data without a gap between floor and model is worth nothing, whatever the epsilon.
 
 # %% [markdown]
 # ## What we have built
@@ -864,7 +870,8 @@ table
 # **Each bank trains with DP-SGD at epsilon 2, on its own rows. What is the epsilon of ten banks?**
 #
 # <details><summary>Answer</summary>
-# Still 2, for a record: it lies at one bank only, and the other banks' releases do not depend on it.
+# Still 2, for a record: it lies at one bank only. The other banks' releases depend on it only through
+# the models that they were sent, and these are paid for already.
 # Somebody with accounts at two banks has records at both, and these do add up.
 # </details>
 #
@@ -934,8 +941,8 @@ check("06.3", row_norms)
 hint("06.3")
 
 # %% [markdown]
-# **Exercise 06.4** (easy) One private sum has the noise multiplier $z$ for a record. Which noise
-# multiplier protects a person of $k$ records in the worst case?
+# **Exercise 06.4** (easy) One private sum has the noise multiplier $z$ for a record. The noise stays as
+# it is. What is the noise multiplier of the same sum for a person of $k$ records, in the worst case?
 
 
 # %% tags=["exercise"]
@@ -985,7 +992,8 @@ for q in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0):
 # <details><summary>For instructors</summary>
 #
 # - **Where people get stuck:** delta ("the probability that everything leaks" is a bad picture; it is
-#   the mass outside the band), and the unit. Ask of every epsilon: *of what?*
+#   the part of the mass outside the band that $e^\varepsilon$ does not cover), and the unit. Ask of
+#   every epsilon: *of what?*
 # - **What to ask:** "Our bank has epsilon 0.1 per day. For how long?" and "Who would have to
 #   collude so that distributed noise is too small?"
 # - **What to skip:** the derivation of delta and the Rényi integral, for a group without calculus: the

@@ -59,7 +59,7 @@ updates.shape
 
 # %% [markdown]
 # The server knows the model that it sent. It looks for rows that would have caused bank 3's update
-# (how is a matter for the chapter on attacks; here we only use it):
+# (this is the gradient inversion of chapter 06; here, too, we only use it):
 
 # %%
 found = invert_update(model, updates[2], local=one_step, rows=2)
@@ -426,7 +426,8 @@ print("in the sum:", outcome.survivors)
 print("exact:", np.array_equal(outcome.total, without_3))
 
 # %% [markdown]
-# Bank 3 vanished before its upload, and is not in the sum. Bank 8 vanished right after it, and is.
+# Bank 3 vanished before its upload, and is not in the sum. Bank 8 vanished later, before it revealed
+# anything, and is.
 # The bytes, per bank:
 
 # %%
@@ -573,7 +574,7 @@ table
 # %% [markdown]
 # *Federated* and *secure* are the same to the last digit shown: the masks cancel exactly, and what
 # rounding leaves is too small to matter. Banks that vanish cost a little of the sum, not of its
-# secrecy.
+# secrecy. (The lower threshold does cost something, if the server lies: section 7.8.)
 
 # %% [markdown]
 # ## 7.8 The attack again, and what is still visible
@@ -649,7 +650,7 @@ print(
 # - **Over many rounds** every round's sum is visible. If bank 3 misses one round and little else
 #   changes, the difference of two sums is mostly bank 3.
 # - **What it makes harder:** nobody can look at a single update any more, so nobody can see that one
-#   is poisoned (a later chapter). A bank can also break a round, by false shares for example; then the
+#   is poisoned (chapter 13). A bank can also break a round, by false shares for example; then the
 #   round ends with an error, and no sum.
 
 # %% [markdown]
@@ -775,8 +776,8 @@ patients = reconstruction_success(swiss, found.rows)
 print(f"patients recovered: {patients.recovered:.0%}, relative error {patients.error:.0e}")
 
 # %% [markdown]
-# One step on all of its rows, and the server has every patient. With `SecureMean` it gets the sum over
-# all four hospitals instead. And the detector?
+# One step on all of its rows, and the server has every Swiss patient. With `SecureMean` it gets the sum
+# over all four hospitals instead. And the detector?
 
 # %%
 gentle = fl.SGD(lr=0.02, momentum=0.9, batch_size=16)
@@ -800,7 +801,8 @@ table
 # - Masks from keys agreed in pairs, which cancel in the sum.
 # - The protocol of Bonawitz and others: clients may vanish at any step, the sum is exact or there is
 #   none, and the server never gets both secrets of anybody.
-# - `SecureMean`, which brings it into `fl.fit` at the same quality and nearly the same bytes.
+# - `SecureMean`, which brings it into `fl.fit` at the same quality, and for large models at nearly the
+#   same bytes.
 # - An attack that reads updates, cannot read masked ones, and can still read small sums.
 
 # %% [markdown]
@@ -826,7 +828,8 @@ table
 # <details><summary>Answer</summary>
 # Otherwise a lying server could tell one half that bank 3 is there, and get its seed, and the other
 # half that it is not, and get its pair key. With more than half, the two groups would have to
-# overlap, and a bank answers once only.
+# overlap, and an honest bank answers once only. (If some banks help the server, the threshold must be
+# higher still: section 7.8.)
 # </details>
 #
 # **The server cannot see any update. Is the trained model private now?**

@@ -32,7 +32,7 @@
 #
 # $$ \mathrm{Enc}(a) \oplus \mathrm{Enc}(b) = \mathrm{Enc}(a + b). $$
 #
-# An encryption with this property is **additively homomorphic**. The oldest one in daily use is
+# An encryption with this property is **additively homomorphic**. The best known one is
 # Paillier's of 1999. Its public key is a product of two secret primes:
 
 # %%
@@ -140,8 +140,9 @@ print(c == PublicKey(n).encrypt(42, r=1234) == theirs.raw_encrypt(42, r_value=12
 print(decrypt(c) == SecretKey(p, q).decrypt(c))
 
 # %% [markdown]
-# How safe is it? As safe as it is hard to find the primes. Ours are found in no time. In use, $n$
-# has 2048 bits or more:
+# How safe is it? At most as safe as it is hard to find the primes. (That there is no other way to read
+# a ciphertext is an assumption of its own, *composite residuosity*.) Ours are found in no time. In use,
+# $n$ has 2048 bits or more:
 
 # %%
 next(divisor for divisor in range(3, n, 2) if n % divisor == 0)
@@ -167,7 +168,7 @@ code(0.1), code(-0.1), code(-8)
 
 # %% [markdown]
 # Then codes are set side by side, each in a **slot** of bits, like digits of a number. Three
-# numbers, in slots that are just wide enough for one code:
+# numbers, in slots that are just wide enough for one code of a number below 8:
 
 # %%
 width = (2 * offset - 1).bit_length()
@@ -625,7 +626,7 @@ show(figures_he.bytes_per_parameter(sizes, curves, budget=12), name="bytes-per-p
 # | messages of a client in a round | several | one | one |
 # | the server learns | the sum | nothing, or the sum if it is told | as Paillier |
 # | the result is | exact integers | exact integers | approximate |
-# | rests on | X25519, a cipher | factoring | learning with errors (also against quantum computers) |
+# | rests on | X25519, a cipher | composite residues | learning with errors (also against quantum computers) |
 
 # %% [markdown]
 # ## 8.8 Who holds the key?
@@ -709,8 +710,8 @@ with show_error(CiphertextError):
 # **CKKS results must stay with the key holders.** A decrypted CKKS value contains the noise of its
 # ciphertext. Who has the ciphertext *and* the exact decrypted value can solve for the secret key
 # (Li and Micciancio, 2021). A server has the ciphertext. So with the key at the clients, the mean
-# must not be sent back to the server or published as it is. Round it first, add noise far above
-# the error, or use Paillier, whose result is exact.
+# must not be sent back to the server or published as it is. Add noise far above the error first
+# (rounding alone is no proof), or use Paillier, whose result is exact.
 
 # %% [markdown]
 # ## 8.9 What goes wrong is refused, by name
@@ -959,8 +960,8 @@ final.style.format({"bytes up": "{:,}"}, precision=2)
 # server:** plain updates give the payment away; masks, locks and noise do not. **In the result:**
 # only noise helps. **Epsilon:** it is for one payment at one bank, over all rounds, and leaves out
 # the scaler (chapter 06 includes it); a lock has none, since it promises nothing about the result.
-# **Who sees what:** with keys at the banks the server learns nothing at all, and has no model
-# either: the banks do its last step.
+# **Who sees what:** with keys at the banks the server learns nothing of the updates (it knows who takes
+# part, and the rows of each, from the plan), and has no model either: the banks do its last step.
 #
 # So they are not rivals. Masks or encryption say *who* sees the parts; differential privacy says
 # *how much* the whole gives away. The next step is to put one inside the other: DP-SGD at the

@@ -9,7 +9,7 @@
 # - **see** five ways in which clients differ, and **measure** how far they drift apart;
 # - **write** the published remedies yourself: FedProx, SCAFFOLD, FedNova, server optimisers;
 # - **give** each client something of its own: a last tuning, a model, a scaler, a cluster;
-# - **prove** for each that it is FedAvg, to the bit, in its limiting case;
+# - **check** for six of them that they are FedAvg in their limiting case, to the bit or to rounding;
 # - **compare** sixteen methods in eight settings, with equal work and without labels;
 # - **say** where plain FedAvg, or no federation at all, is the best choice.
 #
@@ -189,16 +189,16 @@ show(figures_noniid.drift(epochs, *parts), name="09_drift")
 
 # %% [markdown]
 # What the partition is like matters more than the number of epochs. Clients that know few kinds of
-# digits stand nearly at right angles, and the mean keeps only about half of their walking. Digits
-# dealt out like cards agree best at one epoch. Banks apart agree less than banks alike, at each
+# digits stand nearly at right angles, and the mean keeps only about half of their walking. At one
+# epoch, digits dealt out like cards agree best of all. Banks apart agree less than banks alike, at each
 # number of epochs.
 #
 # Two things may surprise you. For the banks the angles get *smaller* at first. Banks alike are
-# exchangeable, so what parts them can only be chance: a short walk in small batches is mostly
-# noise, and it takes some epochs until the common direction shows. For the digits dealt out like
-# cards it is the other way round. And under quantity skew the angles are large, though nothing
-# differs but the size: a client with ten images has chance for a direction. But it weighs little,
-# so the mean keeps most of the length. Look at both panels before you say "drift".
+# exchangeable, so what parts them can only be chance: a short walk in small batches is mostly noise,
+# and it takes some epochs until the common direction shows. For the digits dealt out like cards it is
+# the other way round from two epochs on. And under quantity skew the angles are large, though nothing
+# differs but the size: a client with ten images has chance for a direction. But it weighs little, so
+# the mean keeps most of the length. Look at both panels before you say "drift".
 #
 # And what does it do to detection? Forty passes over the digits, cut into rounds of one, four and
 # twenty epochs; three seeds.
@@ -232,11 +232,11 @@ for name, number in tqdm([(n, e) for n in partitions for e in (1, 4, 20)], delay
 pd.DataFrame(rows).T.rename_axis(["digits", "local epochs"])
 
 # %% [markdown]
-# Four epochs a round are best in both rows. A single one wastes rounds (the model has not got far
-# after forty passes), and twenty, with two averages in all, lose some of it again. For the worst
-# client the loss from four to twenty is larger with Dirichlet clients, but look at the spread:
-# three seeds do not settle it. So drift costs something, and it is not a catastrophe. Keep that in
-# mind when a remedy promises a lot.
+# Four epochs a round are best in both rows. A single one wastes rounds (the model has not got far after
+# forty passes), and twenty, with two averages in all, lose some of it again. For the worst client the
+# loss from four to twenty is larger with Dirichlet clients, but look at the spread: three seeds do not
+# settle it. So longer walks cost little here, if anything: drift is not a catastrophe. Keep that in mind
+# when a remedy promises a lot.
 
 # %% [markdown]
 # ## 9.3 FedProx: a rubber band
@@ -316,7 +316,7 @@ pd.DataFrame(rows).T.rename_axis("mu").round(3)
 # %% [markdown]
 # It cures the *length*. Already a small band makes the walks much shorter, but they do not agree
 # better: the angles grow, and the mean keeps less. Short walks are noisy ones, as you saw in the
-# figure. FedProx is like taking fewer local steps, which you could have had for less work.
+# figure. A strong band is like taking fewer local steps, which you could have had for less work.
 
 # %% [markdown]
 # ## 9.4 SCAFFOLD: know your own bias
@@ -700,8 +700,8 @@ for name, pair in both.items():
 pd.concat(both, axis=1).round(4)
 
 # %% [markdown]
-# On the machine that made the record there is no difference. On another processor sums are rounded in
-# another way; training enlarges that a little.
+# On the machine that made the record there is no difference but that the record keeps six digits. On
+# another processor sums are rounded in another way; training enlarges that a little.
 
 # %% [markdown]
 # ## 9.10 The verdict
@@ -758,10 +758,11 @@ closed.round(3)
 #   less than a third of it is closed. Why?
 
 # %% [markdown]
-# **What is the rest of the gap?** Central training differs from FedAvg in two ways. It sees all rows at once, and it
-# takes about nine times as many steps in a row: nobody has to wait for an average. To tell the two apart we change
-# one at a time. A central model with batches nine times as large takes only as many steps as a bank. And FedAvg
-# may, against the rules, have three times the passes.
+# **What is the rest of the gap?** Central training differs from FedAvg in two ways. It sees all rows at
+# once, and it takes about nine times as many steps in a row (ten times for the digits): nobody has to
+# wait for an average. To tell the two apart we change one at a time. A central model with batches as
+# many times larger takes only as many steps as a client of average size. And FedAvg may, against the
+# rules, have three times the passes.
 
 # %%
 from dataclasses import replace
@@ -823,10 +824,10 @@ comparison.starred(tables).loc[[m for m in order if m != "FedAvg"]]
 #   and "digits, opposed" no federated method has a star with a plus, and several have one with a
 #   minus. Momentum at the server does no clear harm in any of them, and looks best in "banks"
 #   (better in four seeds of five, not a star).
-# - **Local training is best** in "banks, currencies", for the members: no federated method
-#   reaches it. And in "digits, opposed" it beats every method with one model by far, and all of
-#   those with own models but the clusters by updates. A common model is worth no more there than
-#   an untrained one, as it has learned to rebuild what it should find odd.
+# - **Local training is ahead** in "banks, currencies", for the members: no federated method reaches it
+#   (central training does). And in "digits, opposed" it beats every method with one model by far, and all
+#   of those with own models but the clusters by updates. A common model is worth no more there than an
+#   untrained one, as it has learned to rebuild what it should find odd.
 # - **Something of one's own** has its large pluses in exactly these two settings, and its price
 #   elsewhere: a model tuned to few rows gets worse ("digits, quantity"), and an own scaler made
 #   of few rows is a bad scaler.
@@ -916,7 +917,7 @@ heart
 # ## What we have built
 #
 # - A measure of drift: lengths, angles, and how much of the walking is left in the mean.
-# - The published remedies, each from its update rule, each FedAvg to the bit in its limit:
+# - The published remedies, each from its update rule, and when each of them is FedAvg:
 #
 # | | what changes | where | is FedAvg if |
 # | --- | --- | --- | --- |
@@ -938,8 +939,9 @@ heart
 # its goal?**
 #
 # <details><summary>Answer</summary>
-# Nothing: the mean is zero, and FedAvg stands still. Whether that is the goal is another question. The
-# walks cancel out, the gradients at this place need not: see the three clients of section 9.4.
+# Nothing, if both have the same weight: the mean is zero, and FedAvg stands still. Whether that is the
+# goal is another question. The walks cancel out, the gradients at this place need not: see the three
+# clients of section 9.4.
 # </details>
 #
 # **FedProx with a very large $\mu$: what does it compute?**
@@ -966,7 +968,7 @@ heart
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 09.1** (easy) Write `kept`: the length of the mean update, divided by the mean length. Both
+# **Exercise 09.1** (easy) Write `kept_share`: the length of the mean update, divided by the mean length. Both
 # means are weighted by rows.
 
 

@@ -641,8 +641,8 @@ print("one cluster is FedAvg:", torch.equal(weights_after(), fl.flatten(one)))
 #   knob of its own. The one with the lowest **calibration loss** (mean client, two tuning seeds) is
 #   kept. No label is used. The measured seeds are five others.
 # - **All settings count.** They were chosen after a pilot on yet other seeds, which asked whether there
-#   is a gap, and none was dropped. The grids were widened where tuning chose their edge (step sizes for
-#   all, smaller values of mu for FedProx and Ditto).
+#   is a gap, and none was dropped. The grids were widened once where tuning chose their edge (step sizes
+#   for all, smaller values of mu for FedProx and Ditto); some choices still lie on an edge.
 #
 # The grid of a method, and the budgets:
 

@@ -1041,7 +1041,7 @@ for bound in (0.5, 1.0, 2.0, 4.0, 10.0):
     for seed in range(3):
         members, start, four = banks(seed)
         data = attacks.poison(members, testing, four[:2], share=0.2, seed=seed)
-        rule = Attacked(NormBound(bound), ModelReplacement(), four[:2], begins=5)
+        rule = Attacked(NormBound(bound, inner=fl.Mean()), ModelReplacement(), four[:2], begins=5)
         run = fl.fit(start, data, aggregator=rule, **{**options, "seed": seed})
         won.append(
             attacks.backdoor_success(run.model, members, testing, attackers=four[:2], seed=seed)
@@ -1051,9 +1051,8 @@ for bound in (0.5, 1.0, 2.0, 4.0, 10.0):
 
 # %% [markdown] tags=["solution"]
 # The best bound here lies in the middle. A small one holds back everybody: the model learns too
-# little to find any fraud, so the attackers' is missed as well. A large one hardly binds the attackers.
-# (Here the mean of the bounded updates has no weights, so a bound of 2 misses more than in section
-# 13.9.) Without seeing updates, clients can each tell one noisy bit, "mine was longer than the bound",
+# little to find any fraud, so the attackers' is missed as well. A large one hardly binds the
+# attackers. Without seeing updates, clients can each tell one noisy bit, "mine was longer than the bound",
 # in a secure sum, and the server moves the bound towards the median: `AdaptiveClip` in chapter 06. (Attackers
 # may lie about their bit, but it is only one bit each.)
 

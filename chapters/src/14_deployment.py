@@ -465,6 +465,7 @@ serving.write_onnx(exported, bundle)
 session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
 
 
+# %%
 def by_onnx(rows):
     return session.run(["scores"], {"rows": rows.astype(np.float64)})[0]
 
@@ -482,6 +483,8 @@ def by_torch_rows(rows):
 
 
 scorers = {"torch": by_torch_rows, "NumPy": scorer.score, "ONNX": by_onnx}
+
+# %%
 rows = [
     {"scorer": name, **asdict(serving.measure(score, test.x_test, batch, seconds=0.3))}
     for name, score in scorers.items()

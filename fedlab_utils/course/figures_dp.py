@@ -43,8 +43,8 @@ def two_bells(noise_multiplier: float, epsilons: Sequence[float]) -> "Figure":
     return describe(
         figure,
         f"Left: two bell curves of standard deviation {s:g}, one sensitivity apart. Right: the log "
-        f"of their ratio is a straight line; delta, which bounds the mass outside the band, is "
-        f"{deltas}.",
+        f"of their ratio is a straight line; delta, the part of the mass outside the band that "
+        f"e^epsilon does not cover, is {deltas}.",
     )
 
 

@@ -1,7 +1,6 @@
 """The other frameworks' processes: what they answer, and how they fail. No framework is needed."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from fedlab_utils.errors import FedlabError
 from fedlab_utils.federate import bench, rivals
 from fedlab_utils.federate.rivals.worker import Job
 from fedlab_utils.models import dense_autoencoder, flatten
+from fedlab_utils.runtimes.tff import home
 
 HONEST = """
 def rounds(job):
@@ -136,7 +136,9 @@ def test_a_rival_that_cheats_is_noticed(fake):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(rivals.RIVALS))
 def test_installed_frameworks_reach_the_same_weights(name):
-    python = os.environ.get("TFF_PYTHON", sys.executable) if name == "tff" else sys.executable
+    python = sys.executable
+    if name == "tff" and home.status().ready:  # it has an environment of its own
+        python = str(home.require())
     module = rivals.RIVALS[name][0]
     here = python == sys.executable and importlib.util.find_spec(module) is None
     if here or subprocess.run([python, "-c", f"import {module}"], check=False).returncode:

@@ -21,6 +21,7 @@ from typing import Any
 from fedlab_utils.course import needs, outputs, results
 from fedlab_utils.course import notebook as nb
 from fedlab_utils.course.checkout import Course
+from fedlab_utils.course.doctor import memory_limit
 from fedlab_utils.course.execute import ChapterFailed, Execution, end_children, execute
 from fedlab_utils.course.translation.edition import editions
 
@@ -100,8 +101,9 @@ def jobs_that_fit() -> int:
     """How many chapters can run side by side: one a core, and 2 GB of free memory for each."""
     import psutil
 
-    memory = psutil.virtual_memory().available
-    return max(1, min(os.cpu_count() or 1, memory // 2_000_000_000, 4))
+    free = psutil.virtual_memory().available / 1e9
+    memory = min(free, memory_limit() or free)  # a container may hold less than the machine
+    return max(1, min(os.cpu_count() or 1, int(memory // 2), 4))
 
 
 def run(course: Course, names: list[str], jobs: int) -> int:

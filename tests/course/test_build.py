@@ -251,3 +251,14 @@ def test_an_interrupt_ends_all_kernels(root: Path) -> None:
     assert process.returncode == 130 and "Interrupted" in said
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
+
+
+@pytest.mark.parametrize(("limit", "jobs"), [(None, 3), (2.0, 1), (0.5, 1), (4.5, 2), (64.0, 3)])
+def test_as_many_chapters_as_cores_and_memory_allow(
+    monkeypatch: pytest.MonkeyPatch, limit: float | None, jobs: int
+) -> None:
+    monkeypatch.setattr(build_module, "memory_limit", lambda: limit)
+    monkeypatch.setattr(build_module.os, "cpu_count", lambda: 3)
+    free = psutil.virtual_memory()._replace(available=20_000_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert build_module.jobs_that_fit() == jobs

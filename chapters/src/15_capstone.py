@@ -18,7 +18,7 @@
 #
 # About {{minutes_read}} to read, {{minutes_run}} to run, {{memory}} of memory.
 
-# %% tags=["colab"]
+# %% tags=["colab"] extras="privacy"
 # The build writes this cell.
 
 # %% [markdown]

@@ -5,6 +5,7 @@ The long part runs where FEDLAB_COLAB names a folder for the environments (12 GB
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import nbformat
 import pytest
 from packaging.requirements import Requirement
 
@@ -63,6 +65,28 @@ def test_the_first_cell_installs_from_the_repository_and_asks_for_known_extras(n
 
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert set(extras) <= set(tomllib.loads(text)["project"]["optional-dependencies"])
+
+
+NEEDS = {
+    r"privacy import .*\bhe\b|import (dp_accounting|opacus|tenseal|phe|mpyc)\b": "privacy",
+    r"runtimes\.flower|fl\.runtimes\.flower": "flower",
+    r"runtimes\.pysyft|import syft": "syft",
+    r"import onnxruntime|write_onnx": "onnx",
+    r"LocalService\(": "serve",
+}
+
+
+@pytest.mark.parametrize("name", COURSE.names([]))
+def test_the_first_cell_asks_for_what_the_chapter_uses(name: str) -> None:
+    code = "\n".join(
+        cell.source
+        for cell in nbformat.read(COURSE.derived(name, solution=True), as_version=4).cells
+        if cell.cell_type == "code"
+    )
+    added = re.findall(r"fedlab_utils\.course\.add (.+)", first_cell(name).source)
+    extras = set(added[0].split()) if added else set()
+    wanted = {extra for pattern, extra in NEEDS.items() if re.search(pattern, code)}
+    assert wanted <= extras
 
 
 def test_a_cell_that_installs_from_elsewhere_is_noticed() -> None:

@@ -153,8 +153,8 @@ gap = (fl.flatten(simulated.model) - fl.flatten(wanted.model)).abs().max()
 print(f"after 3 rounds, largest difference to fit: {gap:.0e}")
 
 # %% [markdown]
-# The same solver, aggregator and server objects, and the same weights. The only difference is a few
-# bytes: each array travels with a small header.
+# The same solver, aggregator and server objects, and the same weights. The only difference is some 400
+# bytes for each answer: loss and rows travel, too, and each array has a small header.
 
 # %%
 pd.DataFrame(
@@ -205,7 +205,8 @@ for row in with_gaps.history:
 #
 # On a network two questions come first. *Is this really the SuperLink?* A **TLS certificate** answers:
 # it binds a name to a key, and an authority that the banks know has signed it. *Is this really bank 5?*
-# A **key pair** answers: the bank signs each request, and the coordinator has registered its public key.
+# A **key pair** answers: with each request the bank sends a time that it has signed, and the coordinator
+# has registered its public key.
 
 # %%
 from fedlab_utils.runtimes.flower import make_certificates, make_node_key
@@ -227,8 +228,8 @@ for path in sorted(place.iterdir()):
 #
 # `FlowerFederation` does what an operator does: it makes keys and certificates, starts a SuperLink,
 # registers the banks, and starts a SuperNode for each, in a folder of its own. All of it stays on this
-# machine, on ports that are free, but it is Flower's real engine, with real sockets. Each of its processes
-# takes 100 to 350 MB, so two banks must do.
+# machine, on ports that are free, but it is Flower's real engine, with real sockets. Its processes
+# take from below 100 to almost 400 MB each, so two banks must do.
 
 # %%
 from fedlab_utils.runtimes.flower import FlowerFederation
@@ -334,11 +335,12 @@ print(
 # `--help`.) First the keys, on a machine of the coordinator's, and one key pair **in each bank**:
 #
 # ```bash
-# fedlab certificates keys/ --host superlink.example.org          # coordinator: ca.pem, server.pem, server.key
+# fedlab certificates keys/ --host superlink.example.org --host 127.0.0.1     # coordinator: ca.pem, server.*
 # ssh-keygen -t ecdsa -b 384 -N "" -f node                        # each bank: node stays, node.pub is sent
 # ```
 #
-# **Coordinator.** The SuperLink listens on this machine only; a reverse proxy stands before it (see below).
+# **Coordinator.** The SuperLink listens on this machine only, where its own apps call it as 127.0.0.1, so
+# this name is in the certificate, too. A reverse proxy stands before it (see below).
 #
 # ```bash
 # export FLWR_TELEMETRY_ENABLED=0
@@ -511,7 +513,8 @@ for imports in ("fedlab_utils.federate, torch", "onnxruntime", "fedlab_utils.ser
 #
 # A detector that somebody has quietly changed is worse than none: it could let one account's payments pass.
 # So the coordinator **signs**, with Ed25519. A **manifest** holds name, version, dates and the SHA-256 of
-# both files. The signature covers the manifest.
+# both files. The signature covers the manifest. (The ONNX file is not among them: write it in the bank,
+# from the bundle that has passed.)
 
 # %%
 private, public = serving.make_keys(Path(folder.name) / "signing")
@@ -634,8 +637,8 @@ print(
 # ## 14.9 Have the scores drifted?
 #
 # Nobody tells us labels, so we watch the scores. The **federated reference** cuts the scores of all banks'
-# calibration rows into ten parts of equal size; these quantiles came with the card. Do a bank's scores
-# fall into them equally, too?
+# calibration rows into ten parts of about equal size; these quantiles came with the card. Do a bank's
+# scores fall into them equally, too?
 
 # %%
 names = ("bank 5", "bank 7")
@@ -726,8 +729,8 @@ save_results("14", "Drift of the scores: ten banks, three seeds, windows of 250 
 drift.round(3)
 
 # %% [markdown]
-# Blunt changes are noticed in the first window, by half of the banks at least. A slow rise of all prices is
-# hardly told from no change at all: the monitor sees only what changes the *scores*. That is its limit,
+# Blunt changes are noticed in the first window, by half of the banks at least. A rise of all prices by 10%
+# is not told from no change at all: the monitor sees only what changes the *scores*. That is its limit,
 # and also its use, since a change that does not move the scores does not move the alarms.
 #
 # Look at the first row, too. Nothing was changed there, and more windows are called drift than the 0.1%

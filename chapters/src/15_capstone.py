@@ -251,8 +251,8 @@ plans["stack"] = {"local": private, "aggregator": stack}
 # %% [markdown]
 # ## 15.5 Locks change nothing that is learned
 #
-# Paillier and CKKS (chapter 08) are slower than all others, and their result is FedAvg's. One round proves
-# it and gives bytes and seconds; their AP in the table is that of FedAvg.
+# Paillier and CKKS (chapter 08) send more bytes in a round than any other update, and their result is
+# FedAvg's. One round shows it and gives bytes and seconds; their AP in the table is that of FedAvg.
 
 # %%
 from fedlab_utils.privacy import he
@@ -308,8 +308,8 @@ print(f"prevalence {reports[0].prevalence:.3f}: the AP of guessing")
 # %% [markdown]
 # What is in it? Chance is 0.015, and an untrained network has an AP of about 0.03.
 #
-# - **FedAvg, FedProx, Scaffold, Ditto, masks and 3 bits** lie within one spread of each other. The masks
-#   are equal to FedAvg in every digit shown; three bits lose less than the seeds differ.
+# - **FedAvg, FedProx, Scaffold, Ditto, masks and 3 bits** lie within one spread of each other, over all
+#   payments. The masks are equal to FedAvg in every digit shown; three bits lose less than the seeds differ.
 # - **Local training** is as good as FedAvg over all payments. At the worst bank it is behind on average, and
 #   for the newcomer clearly: that is what federation buys here.
 # - **Central training** is ahead of everybody. It takes ten times as many steps in a row (chapter 09).
@@ -522,7 +522,7 @@ def lying(aggregator):
 # %% [markdown]
 # Under masks, who enforces the bound of the stack? Nobody can: the server does not see the updates. So we
 # try it in both ways: with a bound that everybody keeps to, and with two banks that ignore it. (The sum is
-# an open one here, without masks and rounding: neither changes what a lie can do.)
+# an open one here, without masks and rounding: neither checks what a bank sends.)
 
 # %%
 open_sum = compress.CompressedSum(turn, fl.Mean(False))
@@ -674,7 +674,7 @@ show(figures_capstone.everything(table, chance=chance, floor=floor), name="capst
 # | --- | --- | --- |
 # | DP-SGD, then anything | yes | what is done to a noisy update afterwards costs no privacy |
 # | clipping, then masks or encryption | yes, as a promise | each bank shortens its own update; nobody can check it |
-# | noise of the *server*, with masks | no | the server has no single update to clip; use shares of noise (`DistributedDP`) |
+# | noise of the *server*, with masks | as a promise | each bank has to clip its own update, and the server sees the sum without noise; shares of noise (`DistributedDP`) hide it from the server, too |
 # | codecs of one's own ruler (QSGD, signs, top-k), with a secure sum | no | such messages cannot be added; use common ranges or a common mask |
 # | error feedback, with client-level noise | no | what was left out comes back later, outside of the clip |
 # | error feedback, with DP-SGD | yes | the memory holds noisy updates |
@@ -708,7 +708,7 @@ for plan in refused:
 # ## 15.13 And on real data
 #
 # Four hospitals (chapter 02), few patients. The same techniques, with gentler steps. With four members
-# nobody can be out-voted by two, so the robust rule is made for one.
+# two liars cannot be out-voted: the median withstands one.
 
 # %%
 gentle = fl.SGD(lr=0.05, epochs=4, momentum=0.9, batch_size=16)
@@ -747,8 +747,9 @@ heart
 # %% [markdown]
 # Mind the floor: the row norm, the untrained network and the isolation forest are as good as anything, or
 # better, as chapter 02 found. On these few patients no technique learns much, so none can lose much: that
-# DP-SGD at epsilon 8 is near FedAvg says nothing good about privacy, and the techniques differ less than the
-# seeds do. Four hospitals may well decide not to federate. That would be a result, too.
+# DP-SGD at epsilon 8 is near FedAvg says nothing good about privacy. Over all patients the AP of
+# each technique is within about one spread of FedAvg's. Four hospitals may well decide not to federate. That
+# would be a result, too.
 
 # %% [markdown]
 # ## 15.14 Your consortium

@@ -154,7 +154,8 @@ for finding in leaky.findings:
 
 # %% [markdown]
 # In a consortium nobody has one file with everybody's rows. Each member runs `read_csv` on its own
-# file; no check needs the rows of another. Which rows are odd, or missing, is told to nobody.
+# file; no check needs the rows of another. (A column that names the client is then the same in all rows,
+# which is a warning, too.) Which rows are odd, or missing, is told to nobody.
 
 # %% [markdown]
 # ## 16.5 From columns to numbers, by sums
@@ -239,8 +240,8 @@ print("largest difference of the means:", np.abs(in_one_place - by_sums).max())
 # ## 16.6 Train and test
 #
 # Local, federated, central; three seeds; floors and an isolation forest beside. With `masks=True` the server
-# sees sums of updates and of histograms only (chapter 07). With `epsilon=` the training is
-# differentially private (chapter 06). All of that stands in the cell of section 16.1.
+# sees of updates and of histograms only the sums (chapter 07). With `epsilon=` the training is
+# differentially private (chapter 06). All of that is set in the cell of section 16.1.
 
 # %%
 outcome = pipeline.run_pipeline(own, settings, progress=False)
@@ -336,7 +337,7 @@ unlabelled.thresholds[columns].round(3)
 # %% [markdown]
 # ## 16.11 With a time column, and with privacy
 #
-# And on another file: payments of ten banks, with the day of each row, as your bank would export them. The
+# And on another file: payments of six banks, with the day of each row, as your bank would export them. The
 # past trains, the future tests; the training is private for single payments. (Real banks do not
 # publish theirs; the generator of chapter 01 makes the rows, in the order past, threshold, test, and we write
 # days into the file that respect it. The hospitals above are real.)

@@ -205,7 +205,8 @@ def _check(course: Course, names: list[str]) -> int:
     problems = [problem for name in names for problem in course.problems(name)]
     for problem in problems:
         print(f"{problem}: run `make chapters`", file=sys.stderr)
-    for problem in (left := [line for one in editions(course) for line in one.problems()]):
+    left = [line for edition in editions(course) for line in edition.problems()]
+    for problem in left:
         print(f"{problem} (see fedlab_utils/course/translation)", file=sys.stderr)
     return len(problems) + len(left)
 

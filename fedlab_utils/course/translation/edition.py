@@ -38,6 +38,9 @@ class Edition:
     def _file(self, name: str) -> Path:
         return self._sources / f"{name}.po"
 
+    def _source(self, name: str) -> Any:
+        return nb.derive(self.course.source(name), self.course.repository, solution=False)
+
     def catalogue(self, name: str) -> Catalogue:
         """Read the translation file of a chapter or of README."""
         return Catalogue.read(self._file(name), self.language)
@@ -46,13 +49,13 @@ class Edition:
         """Return the paragraphs of a chapter, or of README, that are to be translated."""
         if name == "README":
             return self._readme_originals()
-        source = nb.derive(self.course.source(name), self.course.repository, solution=False)
+        source = self._source(name)
         return paragraphs(cell.source for cell in source.cells if cell.cell_type == "markdown")
 
     def notebook(self, name: str, original: Any) -> Any:
         """Return the translation of a chapter's notebook `original`; code and outputs stay."""
         catalogue = self.catalogue(name)
-        source = nb.derive(self.course.source(name), self.course.repository, solution=False)
+        source = self._source(name)
         translated = copy.deepcopy(original)
         for cell, unfilled in zip(translated.cells, source.cells, strict=True):
             if cell.cell_type == "markdown":
@@ -118,10 +121,9 @@ class Edition:
         lines = []
         for line in self.course.lines():
             if line.name in done:
-                source = nb.derive(
-                    self.course.source(line.name), self.course.repository, solution=False
-                )
-                head = self.notebook(line.name, source)
+                head = self._source(line.name)
+                first = head.cells[0]  # with title and question
+                first.source = translate(first.source, self.catalogue(line.name).say)
                 lines.append(line.with_words(nb.title(head), nb.question(head)))
             else:
                 lines.append(
@@ -140,13 +142,14 @@ class Edition:
     def _relink(self, text: str, up: str) -> str:
         """Make relative links right for a file of this edition, `up` from where they were."""
 
+        here, done = f"chapters/{self.language}/", self.names()
+
         def one(found: re.Match[str]) -> str:
             target = found["target"]
-            here = f"chapters/{self.language}/"
             if target.startswith(here):
                 return found["head"] + target.removeprefix(here)
             stem = Path(target.split("#")[0]).stem
-            if up == "../" and "/" not in target and stem in self.names():
+            if up == "../" and "/" not in target and stem in done:
                 return found[0]
             return f"{found['head']}{up}{target}"
 

@@ -74,7 +74,7 @@ rows_of = "???"
 def train(message: Message, context: Context) -> Message:
     weights = torch.from_numpy(message.content["down"]["weights"].numpy())
     rows = RowStore([rows_of(context)], model)
-    update, _ = fl.SGD().train("loop", model, weights, rows, np.array([0]), 0, 0)
+    update, _ = fl.SGD().train("stacked", model, weights, rows, np.array([0]), 0, 0)
     answer = ArrayRecord({"update": Array(update[0].numpy())})
     return Message(RecordDict({"up": answer}), reply_to=message)
 
@@ -229,19 +229,20 @@ for path in sorted(place.iterdir()):
 # `FlowerFederation` does what an operator does: it makes keys and certificates, starts a SuperLink,
 # registers the banks, and starts a SuperNode for each, in a folder of its own. All of it stays on this
 # machine, on ports that are free, but it is Flower's real engine, with real sockets. Its processes
-# take from below 100 to almost 400 MB each, so two banks must do.
+# take from below 100 to almost 400 MB each, so two banks must do, and they train one after the other
+# (`turns`): with a process for each of them at once, this chapter would not fit into 1.5 GB.
 
 # %%
 from fedlab_utils.runtimes.flower import FlowerFederation
 
 two = federation.only(["bank 5", "bank 8"])
 began = time.perf_counter()
-engine = FlowerFederation(two).open()
+engine = FlowerFederation(two, turns=True).open()
 print(f"up after {time.perf_counter() - began:.0f} s, at {engine.address.split(':')[0]}")
 engine.processes()
 
 # %% [markdown]
-# (In a program write `with FlowerFederation(two) as engine:`. Here it has to live for several cells. If
+# (In a program write `with FlowerFederation(banks) as engine:`. Here it has to live for several cells. If
 # the notebook dies, a guard process ends all of them.)
 #
 # **Who may do what at this port?** The SuperLink serves everything on one port. We ask two of its services,
@@ -310,8 +311,8 @@ for line in engine.log("bank 5"):
 
 # %% [markdown]
 # What does a network cost? Most of a round is waiting: a SuperNode looks for messages every 3 seconds, and
-# starts a new Python process for each one. For a model that trains in milliseconds that is a lot; for one
-# that trains for minutes it is nothing.
+# starts a new Python process for each one, here one bank after the other. For a model that trains in
+# milliseconds that is a lot; for one that trains for minutes it is nothing.
 
 # %%
 simulated = fit_flower(model, two, plan)

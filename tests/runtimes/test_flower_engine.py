@@ -31,14 +31,34 @@ from fedlab_utils.runtimes.flower import (
 )
 from fedlab_utils.runtimes.flower import federation as engines
 from fedlab_utils.runtimes.flower.goodbye import say_goodbye
-from fedlab_utils.runtimes.flower.processes import Service, environment, has_ended, helper, run
+from fedlab_utils.runtimes.flower.processes import (
+    Service,
+    command,
+    environment,
+    has_ended,
+    helper,
+    run,
+)
+from fedlab_utils.runtimes.flower.turns import HELPER, write_turns
+
+
+def apps_at_work(engine, banks):
+    """How many ClientApps live now, without those that wait for their turn."""
+    real = command("flwr-clientapp")
+    count = 0
+    for process in [p for bank in banks for p in engine.service(bank).family()]:
+        with contextlib.suppress(psutil.Error):
+            count += real in process.cmdline()[:2]
+    return count
 
 
 @pytest.mark.slow
-def test_two_rounds_with_a_node_killed_in_the_first(tmp_path):
+@pytest.mark.parametrize("turns", [False, True])
+def test_two_rounds_with_a_node_killed_in_the_first(tmp_path, turns):
     data, model = federation((40, 64)), fl.dense_autoencoder(8)
     plan = Plan(data.names, 2, fl.SGD(lr=0.1), seed=4, patience=120)
-    with FlowerFederation(data) as engine:
+    at_work: list[int] = []
+    with FlowerFederation(data, turns=turns) as engine:
         everybody = [p for who in ("superlink", *data.names) for p in engine.service(who).family()]
         assert list(engine.processes()["runs"]) == [True] * 3
         submitted = engine.submit(model, plan)
@@ -50,7 +70,11 @@ def test_two_rounds_with_a_node_killed_in_the_first(tmp_path):
         with pytest.raises(FedlabError, match="does not accept this key"):
             say_goodbye(engine.address, ca, stranger, number)
         engine.restart("bank 2")
-        found = submitted.result(timeout=200, progress=False)
+        deadline = time.monotonic() + 200
+        while not (submitted.output / "status.json").exists() and time.monotonic() < deadline:
+            at_work.append(apps_at_work(engine, data.names))
+            time.sleep(0.05)
+        found = submitted.result(timeout=10, progress=False)
         everybody += [p for w in ("superlink", *data.names) for p in engine.service(w).family()]
         folder = engine.folder
         assert engine.log("bank 2", "trained on 64 rows")
@@ -64,6 +88,32 @@ def test_two_rounds_with_a_node_killed_in_the_first(tmp_path):
     torch.testing.assert_close(fl.flatten(found.model), fl.flatten(wanted.model), rtol=0, atol=1e-6)
     assert found.absent == () and found.asked_again == ((1, "bank 2"),)
     assert all(map(has_ended, everybody)) and not folder.exists()
+    assert max(at_work) in ((1,) if turns else (1, 2))
+
+
+def test_whoever_has_the_lock_works_and_the_others_wait(tmp_path):
+    program = tmp_path / "real"
+    program.write_text(
+        "#!/usr/bin/env python3\nimport os, sys, time\n"
+        "print('begin', *sys.argv[1:], flush=True); time.sleep(0.3)\n"
+        "if 'die' in sys.argv: os.kill(os.getpid(), 9)\n"
+        "print('end', *sys.argv[1:], flush=True)\n"
+    )
+    program.chmod(0o700)
+    first = write_turns(tmp_path / "turns", str(program))
+    out = (tmp_path / "out").open("a+")
+    everybody = [
+        subprocess.Popen(
+            [HELPER, *words], env=environment(tmp_path / str(i), first), stdout=out.fileno()
+        )
+        for i, words in enumerate((["a", "die"], ["b", "--flag"], ["c", "x y"]))
+    ]
+    codes = [process.wait(30) for process in everybody]
+    assert codes == [-signal.SIGKILL, 0, 0]
+    lines = (tmp_path / "out").read_text().splitlines()
+    turns = [[lines[i - 1], line] for i, line in enumerate(lines) if line.startswith("end")]
+    assert sorted(turns) == [["begin b --flag", "end b --flag"], ["begin c x y", "end c x y"]]
+    assert len(lines) == 5 and "begin a die" in lines
 
 
 def tls(made, data, host="localhost"):

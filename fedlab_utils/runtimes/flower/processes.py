@@ -34,15 +34,18 @@ def command(name: str) -> str:
     return str(path)
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, first: Path | None = None) -> dict[str, str]:
     """All that a process gets to know: nothing of the caller's variables but PATH.
 
-    `home` is Flower's own folder; processes of different parties must not share one.
+    Args:
+        home: Flower's own folder; processes of different parties must not share one.
+        first: a folder of programs that are found before Flower's own.
     """
     home.mkdir(parents=True, exist_ok=True)
     commands = str(Path(sys.executable).parent)  # Flower starts its helpers by name
+    places = [*([] if first is None else [str(first)]), commands, os.environ.get("PATH", "")]
     return {
-        "PATH": os.pathsep.join([commands, os.environ.get("PATH", "")]),
+        "PATH": os.pathsep.join(places),
         "HOME": str(home),
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -113,15 +116,17 @@ class Service:
     """A long-running process in a session of its own, its words in a file.
 
     It ends, children included, when `stop` or `kill` is called, and also when this process is gone,
-    however it went.
+    however it went. `home` and `first` are as in `environment`.
     """
 
-    def __init__(self, arguments: Sequence[str], home: Path, log: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], home: Path, log: Path, first: Path | None = None
+    ) -> None:
         self.log, self.name = log, arguments[0]
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [command(arguments[0]), *arguments[1:]],
-                env=environment(home),
+                env=environment(home, first),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

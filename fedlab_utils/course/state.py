@@ -35,8 +35,10 @@ class State:
         """Remember a build; `save` writes it. Memory is rounded to 10 MB, seconds to 0.1."""
         inside = {file.resolve() for file in files}
         # A runtime's other files run in processes of their own, where nobody lists them.
-        for package in [file.parent for file in inside if "runtimes" in file.parts]:
-            inside.update(package.rglob("*.py"))
+        runtimes = self._root.resolve() / "fedlab_utils" / "runtimes"
+        packages = [p.relative_to(runtimes).parts for p in inside if p.is_relative_to(runtimes)]
+        for runtime in {parts[0] for parts in packages if len(parts) > 1}:
+            inside.update((runtimes / runtime).rglob("*.py"))
         modules = sorted(
             file.relative_to(self._root).as_posix()
             for file in inside

@@ -168,8 +168,12 @@ def test_package_files_count_as_inputs(root: Path) -> None:
     worker = root / "fedlab_utils" / "runtimes" / "one" / "worker.py"
     worker.parent.mkdir(parents=True)
     worker.write_text("a = 1")
-    state.record("01_tiny", [worker.with_name("__init__.py")], 1.0, 1.0)
+    other = worker.parents[1] / "other" / "worker.py"
+    other.parent.mkdir()
+    common = worker.parents[1] / "__init__.py"
+    state.record("01_tiny", [common, worker.with_name("__init__.py")], 1.0, 1.0)
     state.save()
+    other.write_text("a = 1")  # of a runtime that the chapter does not use
     assert not Course(root).state.changed("01_tiny")
     worker.write_text("a = 2")
     assert Course(root).state.changed("01_tiny")

@@ -10,7 +10,7 @@
 # - **pack** many signed numbers into one large integer, with room for the sum;
 # - **run** a round with three roles, key holder, client and server, that exchange only bytes;
 # - **choose** the parameters of CKKS, and **measure** their precision and their bytes;
-# - **prove** that the server holds no secret key, and **say** who does;
+# - **check** in its bytes that the server holds no secret key, and **say** who does;
 # - **decrypt** with a key that is shared among five banks;
 # - **attack** what is left visible, and **compare** plain, masked, encrypted and noisy averaging.
 #
@@ -973,7 +973,7 @@ final.style.format({"bytes up": "{:,}"}, precision=2)
 # - Paillier in four lines, equal to two libraries; packing with headroom, in which overflow raises.
 # - Three roles that exchange bytes, for Paillier and for CKKS, with errors that name the client.
 # - Parameters of CKKS chosen by depth, room, precision and bytes, all measured.
-# - A server that provably has no secret key, and a key that no single bank has.
+# - A server in whose bytes we found no secret key, and a key that no single bank has.
 # - `PaillierMean` and `CKKSMean` for `fl.fit`: the model of plain FedAvg.
 # - One table of what plain, noisy, masked and encrypted averaging give and cost.
 

@@ -626,11 +626,11 @@ above = np.concatenate(scores) > stream.threshold
 print(f"{above.sum()} rows above the threshold, {above[wrong].sum()} of them in the wrong hours")
 print(f"{len(sent)} alerts in {days} days, {six.y_test[sent].sum()} of them are fraud")
 print(
-    f"{len(late)} alerts after that night, {wrong[late].sum()} of them still about it; {budget.waiting} rows wait"
+    f"{len(late)} alerts after that day, {wrong[late].sum()} of them still about it; {budget.waiting} rows wait"
 )
 
 # %% [markdown]
-# The budget has kept the flood from the people. But days later it still spends itself on that night, whose
+# The budget has kept the flood from the people. But days later it still spends itself on that day, whose
 # scores are higher than those of new frauds. A budget alone does not know that something is *wrong*. The
 # lower panel does.
 
@@ -972,9 +972,9 @@ def psi(expected, seen):
 check("14.3", psi)
 
 # %% [markdown]
-# **Exercise 14.4** (open) The alert budget spent itself on a night of broken data. Change the stream of section
+# **Exercise 14.4** (open) The alert budget spent itself on half a day of broken data. Change the stream of section
 # 14.8: from the moment a window drifts with a PSI above 1, throw away what waits (`budget.clear()`) and
-# hold new alerts back, until a window is calm again. How many alerts are about that night then, and how
+# hold new alerts back, until a window is calm again. How many alerts are about that day then, and how
 # many frauds are found? And how would an attacker use your rule?
 
 # %% tags=["solution"]
@@ -990,13 +990,13 @@ for careful in (False, True):
         offered = [] if hold else batch.alerts
         sent += budget.offer(3600.0 * hour, [a.id for a in offered], [a.score for a in offered])
     ids = np.array([alert.id for alert in sent])
-    print(f"hold back: {careful!s:5}  {len(ids)} alerts, {wrong[ids].sum()} about that night, "
+    print(f"hold back: {careful!s:5}  {len(ids)} alerts, {wrong[ids].sum()} about that day, "
           f"{six.y_test[ids].sum()} frauds")  # fmt: skip
 
 # %% [markdown] tags=["solution"]
-# The budget is no longer spent on that night, except on what came before the first bad window was full. But
-# there are fewer frauds among the alerts, too: those that waited, and those of the night itself, were
-# thrown away with the rest. Better score that night again, when the data have been repaired. And the
+# The budget is no longer spent on that day, except on what came before the first bad window was full. But
+# there are fewer frauds among the alerts, too: those that waited, and those of the day itself, were
+# thrown away with the rest. Better score that day again, when the data have been repaired. And the
 # attacker's plan is plain: cause a flood of odd payments of small amounts, and do the real ones while the
 # alerts are held back. So such a rule must at least wake somebody up.
 

@@ -48,8 +48,8 @@ def limits(outcome: Outcome) -> list[str]:
     said = [
         "Everything was computed on one machine, from one file. In a consortium the rows stay with "
         "their owners; what would have been sent is counted above.",
-        "Local training, the row norm and the isolation forest are comparisons. The central model, "
-        "the norm's moments and the forest need all rows in one place.",
+        "Local training, the row norm and the isolation forest are comparisons. The central model "
+        "and the forest need all rows in one place.",
     ]
     if outcome.guarantee is not None:
         said.append(

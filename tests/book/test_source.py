@@ -148,6 +148,11 @@ def test_pages_are_mended_for_screen_readers() -> None:
     )
 
 
+def test_a_number_and_its_spread_stay_on_one_line() -> None:
+    page = '<td>0.4 ± 0.1</td><td class="x"><p>1,200 ± 3</p></td><td>a ± b</td><p>1 ± 2</p>'
+    assert html.repair(page) == page.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", 2)
+
+
 def test_the_reference_covers_the_public_names(source: Path) -> None:
     found = api.packages(Path(fedlab_utils.__file__).parent)
     documented = {name for parts in found.values() for part in parts for name in part.names}

@@ -1,4 +1,4 @@
-"""Repairs of the pages that Sphinx and its theme write, for readers who listen to them."""
+"""Repairs of the pages that Sphinx and its theme write, most for readers who listen to them."""
 
 import re
 
@@ -17,13 +17,18 @@ _REPAIRS = {
     f"{_SIDE_BAR}>": f'{_SIDE_BAR} role="region" aria-label="The book">',
 }
 _SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', flags=re.DOTALL)
+# A number and its spread belong on one line, in tables of HTML and of Markdown.
+_SPREAD = re.compile(r"(<td[^>]*>(?:<p>)?[\d.,]+) ± ([\d.,]+(?:</p>)?</td>)")
 _EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:\s|&nbsp;)*</th>")
 
 
 def repair(page: str) -> str:
-    """Return a page with names and roles put right; a signature's lines are no definition list."""
+    """Return a page whose names and roles are right, whose signatures are no definition lists, and
+    in whose tables a number and its spread stay on one line.
+    """
     for old, new in _REPAIRS.items():
         page = page.replace(old, new)
+    page = _SPREAD.sub("\\1\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}\\2", page)
     return _SIGNATURE.sub(_lines, page)
 
 
